@@ -1,0 +1,85 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// One list for every Swift target: the language mode and the upcoming features the code is written for.
+/// Failpoints (places at which a test can have the process killed) exist in debug builds only.
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .treatAllWarnings(as: .error),
+    .define("FAILPOINTS", .when(configuration: .debug)),
+]
+
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+
+let package = Package(
+    name: "dbmazz-sink",
+    products: [
+        .executable(name: "dbmazz-sink", targets: ["dbmazz-sink"]),
+        .library(name: "DbmazzSink", targets: ["CdcCore", "PgOutput", "PostgresSource", "Pipeline", "Sinks", "Settings"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: []),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        .systemLibrary(name: "CLibpq", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .target(name: "CLinux"),
+
+        .target(name: "CdcCore", swiftSettings: settings),
+        .target(name: "PgOutput", dependencies: ["CdcCore"], swiftSettings: settings),
+        .target(
+            name: "PostgresSource",
+            dependencies: ["CdcCore", "PgOutput", "CLibpq", "CLinux", logging],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "Pipeline",
+            dependencies: ["CdcCore", "PgOutput", "PostgresSource", "CLinux", logging],
+            swiftSettings: settings
+        ),
+        .target(name: "Sinks", dependencies: ["CdcCore", "CSQLite", "CLinux", logging], swiftSettings: settings),
+        .target(
+            name: "Settings",
+            dependencies: [
+                "CdcCore", "Sinks",
+                .product(name: "Configuration", package: "swift-configuration"),
+                logging,
+            ],
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "dbmazz-sink",
+            dependencies: [
+                "CdcCore", "PostgresSource", "Pipeline", "Sinks", "Settings", "CLinux",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                logging,
+            ],
+            swiftSettings: settings
+        ),
+
+        .target(
+            name: "TestSupport",
+            dependencies: ["CLibpq", "CSQLite", "CLinux"],
+            path: "Tests/TestSupport",
+            swiftSettings: settings
+        ),
+        .testTarget(name: "CdcCoreTests", dependencies: ["CdcCore"], swiftSettings: settings),
+        .testTarget(name: "PgOutputTests", dependencies: ["CdcCore", "PgOutput"], swiftSettings: settings),
+        .testTarget(
+            name: "PipelineTests",
+            dependencies: ["CdcCore", "PgOutput", "PostgresSource", "Pipeline"],
+            swiftSettings: settings
+        ),
+        .testTarget(name: "SinksTests", dependencies: ["CdcCore", "Sinks", "CSQLite", "TestSupport"], swiftSettings: settings),
+        .testTarget(name: "SettingsTests", dependencies: ["CdcCore", "Settings"], swiftSettings: settings),
+        .testTarget(name: "IntegrationTests", dependencies: ["TestSupport", "dbmazz-sink"], swiftSettings: settings),
+    ]
+)

@@ -1,0 +1,118 @@
+/// What a write achieved.
+public struct SinkResult: Sendable {
+    /// Operations taken from the batch.
+    public var recordsWritten: Int
+    /// Bytes of column values taken from the batch.
+    public var bytesWritten: Int
+    /// How far the sink is durable now; nil while a unit is open.
+    public var durablePosition: SourcePosition?
+
+    /// Makes a result.
+    public init(recordsWritten: Int, bytesWritten: Int, durablePosition: SourcePosition?) {
+        self.recordsWritten = recordsWritten
+        self.bytesWritten = bytesWritten
+        self.durablePosition = durablePosition
+    }
+}
+
+/// Which source a position belongs to.
+public struct SourceIdentity: Hashable, Sendable {
+    /// `pg_control`'s system identifier, decimal.
+    public var systemIdentifier: String
+    /// The timeline on which the position was reached.
+    public var timeline: UInt32
+    /// The permanent replication slot.
+    public var slot: String
+
+    /// Makes an identity.
+    public init(systemIdentifier: String, timeline: UInt32, slot: String) {
+        self.systemIdentifier = systemIdentifier
+        self.timeline = timeline
+        self.slot = slot
+    }
+}
+
+/// A pipeline: the name under which a sink keeps its state, and the source it belongs to.
+public struct PipelineIdentity: Hashable, Sendable {
+    /// `SINK_PIPELINE`; by default system identifier and slot name.
+    public var name: String
+    /// The source.
+    public var source: SourceIdentity
+
+    /// Makes an identity.
+    public init(name: String, source: SourceIdentity) {
+        self.name = name
+        self.source = source
+    }
+}
+
+/// What a sink remembers of a pipeline.
+public struct PipelineState: Sendable {
+    /// The source whose changes are there.
+    public var source: SourceIdentity
+    /// The commit that the sink's content corresponds to; nil until a first copy is complete.
+    public var position: SourcePosition?
+    /// The consistent point of each table whose copy is complete. Changes that committed before it are dropped.
+    public var copies: [TableRef: LSN]
+
+    /// Makes a state.
+    public init(source: SourceIdentity, position: SourcePosition?, copies: [TableRef: LSN]) {
+        self.source = source
+        self.position = position
+        self.copies = copies
+    }
+}
+
+/// A destination.
+///
+/// One lane owns a sink: methods are called one at a time, on the lane's own thread, and may block. A sink is therefore a
+/// plain class with plain state; it needs no locks and is not Sendable.
+///
+/// A **unit** is what the sink makes durable at once. Its first batch has ``CdcBatch/beginsUnit``, its last
+/// ``CdcBatch/commitsUnit``; a source transaction larger than the memory budget comes in several batches between them.
+/// A batch that begins a unit while another is open voids the open one.
+public protocol Sink: AnyObject, SendableMetatype {
+    /// The value of `SINK_TYPE` that selects it.
+    static var name: String { get }
+
+    /// What it can do and which defaults suit it.
+    static var capabilities: SinkCapabilities { get }
+
+    /// Makes a sink; touches nothing outside.
+    init(_ config: SinkConfig) throws(SinkError)
+
+    /// Checks that the target is reachable, the privileges suffice and the version is supported. Changes nothing.
+    func validateConnection() async throws(SinkError)
+
+    /// What the target remembers of the pipeline; nil for a pipeline it does not know. Changes nothing.
+    func loadState(of pipeline: String) async throws(SinkError) -> PipelineState?
+
+    /// Creates what is missing for the tables and checks what is there. Reports every difference at once.
+    func setup(_ tables: [TableSchema], for pipeline: PipelineIdentity) async throws(SinkError)
+
+    /// Empties the tables and remembers that their copy has begun. Batches of rows follow, then ``finishCopy(of:at:position:)``.
+    func beginCopy(of tables: [TableSchema]) async throws(SinkError)
+
+    /// Remembers that the tables hold exactly what the source had at `consistentPoint`, and the position if one is given.
+    func finishCopy(of tables: [TableSchema], at consistentPoint: LSN, position: SourcePosition?)
+        async throws(SinkError)
+
+    /// The last position that is durable in the target. Also how the pipeline resolves an ambiguous outcome.
+    func durablePosition() async throws(SinkError) -> SourcePosition?
+
+    /// Writes a batch; returns when it is durable, or, for a batch that does not commit its unit, when it is taken.
+    ///
+    /// A batch without changes that commits only moves the stored position on.
+    ///
+    /// - Parameters:
+    ///   - batch: rows of several tables in arrival order.
+    ///   - deadline: when to give up waiting for the target and throw a retriable or ambiguous error.
+    /// - Throws: ``SinkError``. After an error nothing of the unit is in the target, unless the error is ambiguous.
+    func writeBatch(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) -> SinkResult
+
+    /// Voids the unit whose first batches were written and whose commit will not come.
+    func discardOpenUnit() async
+
+    /// Releases everything. The sink is not used again.
+    func close() async
+}

@@ -1,0 +1,87 @@
+/// A password: prints as `***`, so that it cannot reach a log or an error by accident.
+public struct Secret: Hashable, Sendable, CustomStringConvertible, CustomDebugStringConvertible {
+    /// The secret itself.
+    public let value: String
+
+    /// Wraps a secret.
+    public init(_ value: String) {
+        self.value = value
+    }
+
+    /// Three stars.
+    public var description: String { "***" }
+    /// Three stars.
+    public var debugDescription: String { "***" }
+}
+
+/// What a delete does at the sink.
+public enum DeleteMode: String, Sendable, CaseIterable {
+    /// The row goes.
+    case hard
+    /// The row stays, marked by `dbmazz_is_deleted`.
+    case soft
+}
+
+/// What happens to a value that the sink's column cannot hold exactly.
+public enum UnrepresentablePolicy: String, Sendable, CaseIterable {
+    /// The daemon stops with an error that names table and column.
+    case error
+}
+
+/// Settings of the sink: the `SINK_*` variables.
+public struct SinkConfig: Sendable {
+    /// `SINK_TYPE`
+    public var type: String
+    /// `SINK_URL`; nil where it was not set.
+    public var url: String?
+    /// `SINK_PORT`
+    public var port: Int?
+    /// `SINK_DATABASE`
+    public var database: String?
+    /// `SINK_SCHEMA`
+    public var schema: String?
+    /// `SINK_USER`
+    public var user: String?
+    /// `SINK_PASSWORD`
+    public var password: Secret?
+    /// `SINK_PIPELINE`; nil means system identifier and slot name.
+    public var pipeline: String?
+    /// `SINK_TABLE_NAME`; nil means `{table}` for schema public and `{schema}_{table}` for others.
+    public var tableName: String?
+    /// `SINK_BATCH_SIZE`: rows after which a batch is due.
+    public var batchSize: Int
+    /// `SINK_BATCH_BYTES`: bytes after which a batch is due.
+    public var batchBytes: Int
+    /// `SINK_FLUSH_INTERVAL_MS`: the longest that a row may wait.
+    public var flushInterval: Duration
+    /// `SINK_MEMORY_LIMIT_MB`, in bytes: what all batches together may take.
+    public var memoryLimit: Int
+    /// `SINK_MAX_RETRIES`, `SINK_RETRY_INITIAL_MS`, `SINK_RETRY_MAX_MS`
+    public var retry: RetryPolicy
+    /// `SINK_SHUTDOWN_TIMEOUT_MS`: how long a stop may drain.
+    public var shutdownTimeout: Duration
+    /// `SINK_DELETE_MODE`
+    public var deleteMode: DeleteMode
+    /// `SINK_AUDIT_COLUMNS`
+    public var auditColumns: Bool
+    /// `SINK_ON_UNREPRESENTABLE`
+    public var onUnrepresentable: UnrepresentablePolicy
+    /// Where files go whose place was not given: `$STATE_DIRECTORY`, else the working directory.
+    public var stateDirectory: String
+
+    /// Makes a configuration with the defaults that suit a sink of the given capabilities.
+    public init(type: String, url: String? = nil, capabilities: SinkCapabilities, stateDirectory: String = ".") {
+        self.type = type
+        self.url = url
+        self.stateDirectory = stateDirectory
+        batchSize = capabilities.maxBatchSize
+        batchBytes = capabilities.maxBatchBytes
+        flushInterval = capabilities.optimalFlushInterval
+        memoryLimit = 32 << 20
+        retry = RetryPolicy()
+        shutdownTimeout = .seconds(30)
+        deleteMode = .hard
+        auditColumns = capabilities.addsAuditColumns
+        onUnrepresentable = .error
+    }
+}

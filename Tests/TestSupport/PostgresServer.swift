@@ -1,0 +1,234 @@
+import Glibc
+import Synchronization
+
+/// A PostgreSQL cluster of its own in a temporary directory, for one test or suite.
+///
+/// As root it runs under the system's `postgres` user, else as the calling user. Superuser `postgres`, no password,
+/// 127.0.0.1 only. It is stopped and removed by `remove()`, at the latest when the test process exits.
+public final class PostgresServer: Sendable {
+    /// How `stop` ends the server, as `pg_ctl stop -m` names it.
+    public enum StopMode: Sendable {
+        /// Waits for clients to disconnect (SIGTERM).
+        case smart
+        /// Rolls back and disconnects clients (SIGINT).
+        case fast
+        /// Without a checkpoint: the next start recovers (SIGQUIT).
+        case immediate
+    }
+
+    /// The TCP port on 127.0.0.1; it stays the same over restarts.
+    public let port: Int
+    /// The temporary directory: `data`, `server.log` and the Unix socket are in it.
+    public let directory: String
+    /// PGDATA.
+    public let dataDirectory: String
+    /// Where `postgres`, `initdb`, `pg_ctl` are.
+    public let binDirectory: String
+    /// The server's log.
+    public let logFile: String
+    /// The major version, for example 15.
+    public let majorVersion: Int
+    private let process = Mutex<ChildProcess?>(nil)
+    private let exitAction = Mutex<Int?>(nil)
+
+    /// Makes a cluster with initdb; `start()` starts it.
+    ///
+    /// - Parameters:
+    ///   - settings: Further lines of postgresql.conf, by name; they win over the harness's own.
+    ///   - fsync: False makes commits faster and crash tests of the machine meaningless (a crash of the server is
+    ///     still safe: the operating system keeps what was written).
+    ///   - binDirectory: Else `DBMAZZ_TEST_PG_BIN`, else the newest `/usr/lib/postgresql/*/bin`.
+    public init(settings: [String: String] = [:], fsync: Bool = true, binDirectory: String? = nil) throws {
+        let bin = try binDirectory ?? Self.findBinaries()
+        self.binDirectory = bin
+        port = try freePort()
+        directory = try makeTemporaryDirectory("dbmazz-pg")
+        dataDirectory = directory + "/data"
+        logFile = directory + "/server.log"
+        let version = try runProgram(bin + "/postgres", ["--version"])
+        majorVersion = Self.firstNumber(in: version)
+        let directory = directory
+        exitAction.withLock { $0 = AtExit.add { removeTree(directory) } }
+
+        if geteuid() == 0 {
+            guard let entry = getpwnam("postgres") else {
+                throw HarnessError("PostgreSQL refuses root, and there is no user postgres to run it")
+            }
+            chown(directory, entry.pointee.pw_uid, entry.pointee.pw_gid)
+        }
+        let initdb = Self.asOrdinaryUser(
+            bin + "/initdb",
+            ["-D", dataDirectory, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
+        )
+        try runProgram(initdb.executable, initdb.arguments)
+        try writeSettings(settings, fsync: fsync)
+    }
+
+    /// A cluster that already runs.
+    public static func started(settings: [String: String] = [:], fsync: Bool = true) throws -> PostgresServer {
+        let server = try PostgresServer(settings: settings, fsync: fsync)
+        try server.start()
+        return server
+    }
+
+    deinit { remove() }
+
+    /// Starts the server and waits until it accepts connections (crash recovery included).
+    public func start(timeout: Duration = .seconds(60)) throws {
+        guard !isRunning else { throw HarnessError("the server on port \(port) runs already") }
+        let command = Self.asOrdinaryUser(binDirectory + "/postgres", ["-D", dataDirectory])
+        // SIGQUIT is the postmaster's immediate stop: it ends its own children too, which SIGKILL would not.
+        let child = try ChildProcess(
+            executable: command.executable,
+            arguments: command.arguments,
+            environment: ["PATH": "/usr/bin:/bin", "LC_ALL": "C"],
+            standardOutput: logFile,
+            standardError: logFile,
+            exitSignal: SIGQUIT
+        )
+        process.withLock { $0 = child }
+        let ready = eventually(within: timeout) { !child.isRunning || isReady(child.pid) }
+        guard ready, child.isRunning else {
+            child.kill(SIGQUIT)
+            throw HarnessError("PostgreSQL did not start: \(child.exitStatus.map(\.description) ?? "")\n\(logTail())")
+        }
+    }
+
+    /// Sends the signal of a stop and returns at once.
+    public func requestStop(_ mode: StopMode = .fast) {
+        let signal =
+            switch mode {
+            case .smart: SIGTERM
+            case .fast: SIGINT
+            case .immediate: SIGQUIT
+            }
+        process.withLock { $0 }?.kill(signal)
+    }
+
+    /// Waits until the server has ended; false when the time is over first.
+    public func waitForStop(timeout: Duration = .seconds(60)) -> Bool {
+        guard let child = process.withLock({ $0 }) else { return true }
+        return child.waitForExit(timeout: timeout) != nil
+    }
+
+    /// Stops the server and waits for it.
+    ///
+    /// - Throws: When it still runs after `timeout`, for example because a client holds up a smart or fast stop.
+    public func stop(_ mode: StopMode = .fast, timeout: Duration = .seconds(60)) throws {
+        requestStop(mode)
+        guard waitForStop(timeout: timeout) else {
+            throw HarnessError("PostgreSQL did not stop (\(mode)) within \(timeout)\n\(logTail())")
+        }
+    }
+
+    /// Stops and starts again on the same port.
+    public func restart(_ mode: StopMode = .fast, timeout: Duration = .seconds(60)) throws {
+        try stop(mode, timeout: timeout)
+        try start(timeout: timeout)
+    }
+
+    /// True while the postmaster lives.
+    public var isRunning: Bool { process.withLock { $0 }?.isRunning ?? false }
+
+    /// The postmaster's process id, nil when it does not run.
+    public var pid: Int32? { process.withLock { $0 }.flatMap { $0.isRunning ? $0.pid : nil } }
+
+    /// A libpq URI of a database of this server.
+    ///
+    /// - Parameter port: Another port, for example that of a `TcpProxy`.
+    public func url(database: String = "postgres", user: String = "postgres", port: Int? = nil) -> String {
+        "postgresql://\(user)@127.0.0.1:\(port ?? self.port)/\(database)"
+    }
+
+    /// A new connection with the pinned session settings.
+    public func connect(database: String = "postgres") throws -> PgClient {
+        try PgClient(url(database: database))
+    }
+
+    /// Stops the server at once and deletes its directory. It cannot be started again.
+    public func remove() {
+        if isRunning {
+            requestStop(.immediate)
+            if !waitForStop(timeout: .seconds(10)) { process.withLock { $0 }?.kill(SIGKILL) }
+        }
+        removeTree(directory)
+        if let number = exitAction.withLock({ $0 }) { AtExit.remove(number) }
+    }
+
+    /// The last lines of the server's log.
+    public func logTail(lines: Int = 40) -> String {
+        let all = (readText(logFile) ?? "").split(separator: "\n", omittingEmptySubsequences: true)
+        return all.suffix(lines).joined(separator: "\n")
+    }
+
+    /// postmaster.pid: line 1 is the process id, line 8 the status.
+    private func isReady(_ pid: Int32) -> Bool {
+        let lines = (readText(dataDirectory + "/postmaster.pid") ?? "").split(
+            separator: "\n",
+            omittingEmptySubsequences: false
+        )
+        return lines.count >= 8 && lines[0] == "\(pid)" && lines[7].hasPrefix("ready")
+    }
+
+    private func writeSettings(_ settings: [String: String], fsync: Bool) throws {
+        var all = [
+            "listen_addresses": "127.0.0.1",
+            "port": "\(port)",
+            "unix_socket_directories": directory,
+            "wal_level": "logical",
+            "max_wal_senders": "16",
+            "max_replication_slots": "16",
+            "max_connections": "64",
+            "shared_buffers": "32MB",
+            "fsync": fsync ? "on" : "off",
+            "max_wal_size": "1GB",
+            "deadlock_timeout": "50ms",
+            "log_checkpoints": "off",
+            "autovacuum_naptime": "5s",
+        ]
+        all.merge(settings) { $1 }
+        let text = all.sorted { $0.key < $1.key }
+            .map { "\($0.key) = '\($0.value.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''"))'\n" }
+            .joined()
+        let path = dataDirectory + "/postgresql.conf"
+        let file = open(path, O_WRONLY | O_APPEND | O_CLOEXEC)
+        guard file >= 0 else { throw HarnessError("cannot open \(path): errno \(errno)") }
+        defer { close(file) }
+        let bytes = Array(("\n" + text).utf8)
+        guard write(file, bytes, bytes.count) == bytes.count else { throw HarnessError("cannot write \(path)") }
+    }
+
+    private static func findBinaries() throws -> String {
+        if let path = environmentVariable("DBMAZZ_TEST_PG_BIN"), !path.isEmpty { return path }
+        let root = "/usr/lib/postgresql"
+        var newest: Int?
+        if let folder = opendir(root) {
+            defer { closedir(folder) }
+            while let entry = readdir(folder) {
+                let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+                    pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+                }
+                guard let version = Int(name), access("\(root)/\(name)/bin/postgres", X_OK) == 0 else { continue }
+                newest = max(newest ?? version, version)
+            }
+        }
+        guard let newest else {
+            throw HarnessError("no PostgreSQL under \(root): install one or set DBMAZZ_TEST_PG_BIN to its bin folder")
+        }
+        return "\(root)/\(newest)/bin"
+    }
+
+    private static func asOrdinaryUser(
+        _ executable: String,
+        _ arguments: [String]
+    ) -> (executable: String, arguments: [String]) {
+        guard geteuid() == 0 else { return (executable, arguments) }
+        let user = ["--reuid=postgres", "--regid=postgres", "--clear-groups", "--", executable]
+        return ("/usr/bin/setpriv", user + arguments)
+    }
+
+    private static func firstNumber(in text: String) -> Int {
+        let digits = text.drop { !$0.isNumber }.prefix { $0.isNumber }
+        return Int(digits) ?? 0
+    }
+}
