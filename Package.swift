@@ -60,6 +60,7 @@ let package = Package(
                 "CdcCore", "PostgresSource", "Pipeline", "Sinks", "Settings", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 logging,
             ],
             swiftSettings: settings

@@ -128,6 +128,11 @@ public final class CdcBatch: @unchecked Sendable {
         markCommitted()
     }
 
+    /// Moves the position on past a transaction that changed nothing here.
+    public func advance(to position: SourcePosition) {
+        self.position = position
+    }
+
     /// Says that everything so far is complete: for rows of the initial copy, which have no commit.
     public func markCommitted() {
         committed = Mark(

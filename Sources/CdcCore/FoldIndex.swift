@@ -57,7 +57,8 @@ public struct FoldIndex: Sendable {
     /// - Parameters:
     ///   - batch: the batch.
     ///   - table: index into the batch's tables.
-    public mutating func build(_ batch: CdcBatch, table: UInt32) {
+    ///   - folding: false gives every change an item of its own, in arrival order.
+    public mutating func build(_ batch: CdcBatch, table: UInt32, folding: Bool = true) {
         items.removeAll(keepingCapacity: true)
         mergedCells.removeAll(keepingCapacity: true)
         clearSlots()
@@ -66,7 +67,7 @@ public struct FoldIndex: Sendable {
         var index = batch.firstChange(ofTable: table)
         while index != .max {
             let change = batch.change(Int(index))
-            if !schema.hasKey || change.changesKey || change.kind == .truncate {
+            if !folding || !schema.hasKey || change.changesKey || change.kind == .truncate {
                 items.append(single(change, index: index))
                 beginSegment()
             } else {

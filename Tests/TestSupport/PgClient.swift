@@ -92,6 +92,9 @@ public final class PgClient {
         return try check(PQexecParams(connection, sql, Int32(values.count), nil, values, nil, nil, 0))
     }
 
+    /// Runs a command by the simple protocol, which is all that a replication connection understands.
+    func run(_ sql: String, simple: Void) throws(PgError) -> PgResult { try check(PQexec(connection, sql)) }
+
     private func check(_ pointer: OpaquePointer?) throws(PgError) -> PgResult {
         guard let pointer else { throw connectionError() }
         switch PQresultStatus(pointer) {
@@ -101,7 +104,8 @@ public final class PgClient {
             defer { PQclear(pointer) }
             let state = PQresultErrorField(pointer, 67).map { String(cString: $0) }  // PG_DIAG_SQLSTATE 'C'
             let message = PQresultErrorMessage(pointer).map { String(cString: $0) } ?? ""
-            let lost = PQstatus(connection) != CONNECTION_OK
+            let shutdown = ["57P01", "57P02", "57P03"].contains(state ?? "")
+            let lost = shutdown || PQstatus(connection) != CONNECTION_OK
             throw PgError(sqlState: state, message: message.trimmedEnd, isConnectionLost: lost)
         }
     }

@@ -30,6 +30,8 @@ public final class PostgresServer: Sendable {
     public let majorVersion: Int
     private let process = Mutex<ChildProcess?>(nil)
     private let exitAction = Mutex<Int?>(nil)
+    /// Stops the server and removes its directory when the test process dies without running its exit handlers.
+    private let guardian: ChildProcess
 
     /// Makes a cluster with initdb; `start()` starts it.
     ///
@@ -48,6 +50,11 @@ public final class PostgresServer: Sendable {
         let version = try runProgram(bin + "/postgres", ["--version"])
         majorVersion = Self.firstNumber(in: version)
         let directory = directory
+        guardian = try ChildProcess(
+            executable: "/bin/sh",
+            arguments: ["-c", Self.guardianScript, "guardian", "\(getpid())", directory],
+            environment: ["PATH": "/usr/bin:/bin"]
+        )
         exitAction.withLock { $0 = AtExit.add { removeTree(directory) } }
 
         if geteuid() == 0 {
@@ -151,6 +158,8 @@ public final class PostgresServer: Sendable {
             requestStop(.immediate)
             if !waitForStop(timeout: .seconds(10)) { process.withLock { $0 }?.kill(SIGKILL) }
         }
+        guardian.kill(SIGKILL)
+        guardian.waitForExit(timeout: .seconds(5))
         removeTree(directory)
         if let number = exitAction.withLock({ $0 }) { AtExit.remove(number) }
     }
@@ -197,6 +206,13 @@ public final class PostgresServer: Sendable {
         let bytes = Array(("\n" + text).utf8)
         guard write(file, bytes, bytes.count) == bytes.count else { throw HarnessError("cannot write \(path)") }
     }
+
+    private static let guardianScript = """
+        while kill -0 "$1" 2>/dev/null; do sleep 1; done
+        pid=$(head -n 1 "$2/data/postmaster.pid" 2>/dev/null) && kill -QUIT "$pid"
+        sleep 2
+        case "$2" in /tmp/dbmazz-pg-*) rm -rf -- "$2" ;; esac
+        """
 
     private static func findBinaries() throws -> String {
         if let path = environmentVariable("DBMAZZ_TEST_PG_BIN"), !path.isEmpty { return path }

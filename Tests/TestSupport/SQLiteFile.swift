@@ -158,11 +158,13 @@ public final class SQLiteFile {
         case .integer(let value): sqlite3_bind_int64(statement, index, value)
         case .real(let value): sqlite3_bind_double(statement, index, value)
         case .text(let bytes):
-            bytes.withUnsafeBytes { buffer in
-                let start = buffer.baseAddress?.assumingMemoryBound(to: CChar.self)
-                _ = sqlite3_bind_text64(
-                    statement, index, start, UInt64(buffer.count), transient, UInt8(SQLITE_UTF8))
-                if start == nil { sqlite3_bind_text(statement, index, "", 0, transient) }
+            if bytes.isEmpty {
+                sqlite3_bind_text(statement, index, "", 0, transient)
+            } else {
+                _ = bytes.withUnsafeBytes { buffer in
+                    let start = buffer.baseAddress?.assumingMemoryBound(to: CChar.self)
+                    return sqlite3_bind_text(statement, index, start, Int32(buffer.count), transient)
+                }
             }
         case .blob(let bytes):
             if bytes.isEmpty {
@@ -187,19 +189,44 @@ struct SQLiteRow {
 
     var columnCount: Int { Int(sqlite3_column_count(statement)) }
 
-    func value(_ column: Int) -> SQLiteValue {
-        let index = Int32(column)
-        return switch sqlite3_column_type(statement, index) {
-        case SQLITE_INTEGER: .integer(sqlite3_column_int64(statement, index))
-        case SQLITE_FLOAT: .real(sqlite3_column_double(statement, index))
-        case SQLITE_TEXT: .text(bytes(index))
-        case SQLITE_BLOB: .blob(bytes(index))
+    enum ValueType {
+        case null
+        case integer
+        case real
+        case text
+        case blob
+    }
+
+    func type(_ column: Int) -> ValueType {
+        switch sqlite3_column_type(statement, Int32(column)) {
+        case SQLITE_INTEGER: .integer
+        case SQLITE_FLOAT: .real
+        case SQLITE_TEXT: .text
+        case SQLITE_BLOB: .blob
         default: .null
         }
     }
 
-    private func bytes(_ index: Int32) -> [UInt8] {
-        guard let start = sqlite3_column_blob(statement, index) else { return [] }
-        return Array(UnsafeRawBufferPointer(start: start, count: Int(sqlite3_column_bytes(statement, index))))
+    func integer(_ column: Int) -> Int64 { sqlite3_column_int64(statement, Int32(column)) }
+
+    func real(_ column: Int) -> Double { sqlite3_column_double(statement, Int32(column)) }
+
+    /// The bytes of a text or blob, valid until the next row.
+    func bytes(_ column: Int) -> UnsafeRawBufferPointer {
+        let start = sqlite3_column_blob(statement, Int32(column))
+        return UnsafeRawBufferPointer(
+            start: start,
+            count: start == nil ? 0 : Int(sqlite3_column_bytes(statement, Int32(column)))
+        )
+    }
+
+    func value(_ column: Int) -> SQLiteValue {
+        switch type(column) {
+        case .null: .null
+        case .integer: .integer(integer(column))
+        case .real: .real(real(column))
+        case .text: .text(Array(bytes(column)))
+        case .blob: .blob(Array(bytes(column)))
+        }
     }
 }

@@ -1,0 +1,40 @@
+public import CdcCore
+public import Logging
+
+/// Everything a pipeline needs to know.
+public struct PipelineConfig: Sendable {
+    /// The `SOURCE_*` settings.
+    public var source: SourceConfig
+    /// The `SINK_*` settings.
+    public var sink: SinkConfig
+    /// What the sink can do.
+    public var capabilities: SinkCapabilities
+    /// Where events go.
+    public var logger: Logger
+
+    /// Makes a configuration.
+    public init(source: SourceConfig, sink: SinkConfig, capabilities: SinkCapabilities, logger: Logger) {
+        self.source = source
+        self.sink = sink
+        self.capabilities = capabilities
+        self.logger = logger
+    }
+
+    /// The name of a table at the sink, by `SINK_TABLE_NAME`.
+    func sinkName(_ table: TableRef) -> String {
+        let template = sink.tableName ?? (table.schema == "public" ? "{table}" : "{schema}_{table}")
+        // One pass: a schema that is itself named {table} stays what it is.
+        return template.split(separator: "{schema}", omittingEmptySubsequences: false)
+            .map { $0.replacing("{table}", with: table.name) }.joined(separator: table.schema)
+    }
+
+    func streamOptions(statusInterval: Duration) -> StreamOptions {
+        // Two batches are alive: one filling, one at the sink.
+        let share = sink.memoryLimit / 2
+        return StreamOptions(
+            batchRows: sink.batchSize, batchBytes: min(sink.batchBytes, share),
+            partBytes: min(2 * sink.batchBytes, share), flushInterval: sink.flushInterval,
+            shutdownTimeout: sink.shutdownTimeout, storesPosition: capabilities.storesPosition,
+            statusInterval: statusInterval)
+    }
+}

@@ -1,0 +1,182 @@
+internal import CdcCore
+internal import Glibc
+internal import Logging
+internal import PostgresSource
+
+/// From a connected source to a running stream: state, decision, tables, slot, copy.
+struct SessionStart {
+    let setup: SessionSetup
+    let link: SinkLink
+    let parameters: ConnectionParameters
+    let knownRelations: RelationTable.KnownRelations
+
+    private var config: PipelineConfig { setup.config }
+    private var logger: Logger { setup.config.logger }
+
+    /// Does what the start-up case asks for, then streams.
+    ///
+    /// - Parameters:
+    ///   - lastDurable: the last durable position of this process, for sinks that store none.
+    ///   - stream: runs the stream to its end.
+    func run(
+        lastDurable: LSN, stream: (StreamSession) throws(SessionEnd) -> Void
+    ) throws(SessionEnd) {
+        let pipeline = identity
+        guard case .state(let state) = try link.call(.loadState(pipeline: pipeline.name)) else { return }
+        let plan: StartPlan
+        do throws(SourceError) { plan = try decide(state) } catch { throw SessionEnd(error) }
+        logger.info("start decided", metadata: ["plan": "\(plan)", "pipeline": "\(pipeline.name)"])
+        let schemas = setup.selection.tables.map { $0.schema(sinkName: config.sinkName($0.ref)) }
+        if plan.copies {
+            do throws(SourceError) {
+                try Preflight(setup.session).checkReadable(setup.selection.tables)
+            } catch {
+                throw SessionEnd(error)
+            }
+        }
+        _ = try link.call(.setup(schemas, pipeline))
+        var copies = state?.copies ?? [:]
+        guard let begin = try prepare(plan, schemas: schemas, copies: &copies) else { return }
+        let carried = zip(setup.selection.tables, schemas).map {
+            CarriedTable(source: $0, schema: $1, copiedUpTo: copies[$0.ref] ?? .zero)
+        }
+        try stream(try open(carried, at: max(begin, lastDurable)))
+    }
+
+    private var identity: PipelineIdentity {
+        let slot = config.source.slotName
+        return PipelineIdentity(
+            name: config.sink.pipeline ?? "\(setup.system.systemIdentifier)_\(slot)",
+            source: SourceIdentity(
+                systemIdentifier: setup.system.systemIdentifier, timeline: setup.system.timeline, slot: slot))
+    }
+
+    private func decide(_ state: PipelineState?) throws(SourceError) -> StartPlan {
+        var history: TimelineHistory?
+        if let state, state.source.timeline < setup.system.timeline {
+            history = TimelineHistory(try setup.replication.timelineHistory(setup.system.timeline))
+        }
+        return try StartPlan.decide(
+            StartPlan.Facts(
+                snapshot: config.source.snapshot, storesPosition: config.capabilities.storesPosition, state: state,
+                slotName: config.source.slotName, slot: setup.slot, system: setup.system, history: history))
+    }
+
+    /// Makes slot and copies; returns where to begin to stream, or nil if the daemon is to end.
+    private func prepare(
+        _ plan: StartPlan, schemas: [TableSchema], copies: inout [TableRef: LSN]
+    ) throws(SessionEnd) -> LSN? {
+        let tables = setup.selection.tables
+        switch plan {
+        case .createSlot(let copy):
+            let point = try createSlot()
+            Failpoint.slotCreated.pass()
+            guard copy else { return try adopt(schemas, at: point) }
+            return try copyAll(tables, schemas, keepsPosition: true, copies: &copies)
+        case .copyThenStream:
+            return try copyAll(tables, schemas, keepsPosition: true, copies: &copies)
+        case .copyOnly(let slotExists):
+            _ = try copyAll(tables, schemas, keepsPosition: slotExists, copies: &copies)
+            return nil
+        case .streamFromSlot(let position):
+            return try adopt(schemas, at: position)
+        case .resume(let position):
+            try copyNew(tables, schemas, at: position, copies: &copies)
+            return position
+        }
+    }
+
+    private func createSlot() throws(SessionEnd) -> LSN {
+        let name = config.source.slotName
+        logger.info("creating slot; this waits for transactions that are open at the source", metadata: ["slot": "\(name)"])
+        do throws(SourceError) {
+            let point = try setup.replication.createSlot(name)
+            logger.info("slot created", metadata: ["slot": "\(name)", "lsn": "\(point)"])
+            return point
+        } catch {
+            throw SessionEnd(error)
+        }
+    }
+
+    /// No copy is wanted: the sink's tables count as they are.
+    private func adopt(_ schemas: [TableSchema], at point: LSN) throws(SessionEnd) -> LSN {
+        _ = try link.call(.finishCopy(schemas, at: point, position: SourcePosition(at: point)))
+        return point
+    }
+
+    private func copyAll(
+        _ tables: [SourceTable], _ schemas: [TableSchema], keepsPosition: Bool, copies: inout [TableRef: LSN]
+    ) throws(SessionEnd) -> LSN {
+        let point = try copy(tables, schemas)
+        let position = keepsPosition ? SourcePosition(at: point) : nil
+        _ = try link.call(.finishCopy(schemas, at: point, position: position))
+        Failpoint.copyFinished.pass()
+        for table in tables { copies[table.ref] = point }
+        logger.info("copy finished", metadata: ["lsn": "\(point)", "tables": "\(tables.count)"])
+        return point
+    }
+
+    /// Tables that joined the publication since: copied now, their part of the stream up to that point is dropped.
+    private func copyNew(
+        _ tables: [SourceTable], _ schemas: [TableSchema], at position: LSN, copies: inout [TableRef: LSN]
+    ) throws(SessionEnd) {
+        let new = tables.indices.filter { copies[tables[$0].ref] == nil }
+        guard !new.isEmpty else { return }
+        let newSchemas = new.map { schemas[$0] }
+        guard config.source.snapshot == .initial else {
+            _ = try link.call(.finishCopy(newSchemas, at: position, position: nil))
+            return
+        }
+        let newTables = new.map { tables[$0] }
+        do throws(SourceError) { try Preflight(setup.session).checkReadable(newTables) } catch { throw SessionEnd(error) }
+        let point = try copy(newTables, newSchemas)
+        _ = try link.call(.finishCopy(newSchemas, at: point, position: nil))
+        for table in newTables { copies[table.ref] = point }
+        logger.info("copy of new tables finished", metadata: ["lsn": "\(point)", "tables": "\(newTables.count)"])
+    }
+
+    private func copy(_ tables: [SourceTable], _ schemas: [TableSchema]) throws(SessionEnd) -> LSN {
+        let connection: PostgresConnection
+        do throws(SourceError) {
+            connection = try PostgresConnection(parameters, replication: true, stop: link.stop)
+        } catch {
+            throw SessionEnd(error)
+        }
+        return try InitialCopy(link: link, options: options, logger: logger)
+            .run(tables, schemas: schemas, on: connection, slot: "dbmazz_copy_\(getpid())_\(UInt32.random(in: 0...(.max)))")
+    }
+
+    private var options: StreamOptions { config.streamOptions(statusInterval: setup.statusInterval) }
+
+    private func open(_ carried: [CarriedTable], at position: LSN) throws(SessionEnd) -> StreamSession {
+        let publication = Publication(setup.session, config: config.source)
+        let relations = RelationTable(
+            carried, known: knownRelations, logger: logger, isWanted: { publication.isWanted($0) })
+        do throws(SourceError) {
+            try setup.replication.startReplication(
+                slot: config.source.slotName, at: position, publication: config.source.publicationName,
+                format: config.capabilities.tupleFormat)
+            let side = try SideSession(
+                setup.session, parameters: parameters, heartbeat: config.source.heartbeatInterval, stop: link.stop,
+                logger: logger)
+            logger.info(
+                "streaming", metadata: ["slot": "\(config.source.slotName)", "lsn": "\(position)"])
+            return StreamSession(
+                setup.replication, side: side, link: link, tables: relations, options: options, startingAt: position,
+                logger: logger)
+        } catch {
+            throw SessionEnd(error)
+        }
+    }
+}
+
+extension StartPlan {
+    /// Whether tables will be copied for certain.
+    fileprivate var copies: Bool {
+        switch self {
+        case .createSlot(let copy): copy
+        case .copyThenStream, .copyOnly: true
+        case .streamFromSlot, .resume: false
+        }
+    }
+}

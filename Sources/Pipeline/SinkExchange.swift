@@ -1,0 +1,109 @@
+internal import CLinux
+internal import CdcCore
+internal import Glibc
+internal import PostgresSource
+internal import Synchronization
+
+/// What the source's lane asks of the sink's lane.
+enum SinkCommand: Sendable {
+    case validate
+    case loadState(pipeline: String)
+    case setup([TableSchema], PipelineIdentity)
+    case beginCopy([TableSchema])
+    case finishCopy([TableSchema], at: LSN, position: SourcePosition?)
+    case durablePosition
+    case write(CdcBatch)
+    case discardOpenUnit
+}
+
+/// What the sink's lane answers.
+enum SinkReply: Sendable {
+    case done
+    case state(PipelineState?)
+    case position(SourcePosition?)
+    case written(CdcBatch, SinkResult)
+    /// A later part of a unit failed: what was written of it is void, the source has to send it again.
+    case unitLost(CdcBatch, SinkError)
+    case failed(PipelineFailure)
+    /// Given up because the daemon is stopping.
+    case abandoned
+}
+
+/// The one place where the two lanes meet: at most one command and one reply at a time, crossed once per batch.
+final class SinkExchange: Sendable {
+    private struct State {
+        var command: SinkCommand?
+        var reply: SinkReply?
+        var isClosed = false
+        var isAbandoned = false
+    }
+
+    private let state = Mutex(State())
+    private let laneSignal = StopSignal()
+    /// Wakes the source's lane: the daemon's stop signal, so that one poll hears both.
+    private let sourceSignal: StopSignal
+
+    init(waking sourceSignal: StopSignal) {
+        self.sourceSignal = sourceSignal
+    }
+
+    // MARK: The source's side
+
+    /// Hands a command over. The one before must have been answered.
+    func submit(_ command: SinkCommand) {
+        state.withLock {
+            precondition($0.command == nil && $0.reply == nil, "the sink's lane is busy")
+            $0.command = command
+        }
+        laneSignal.wake()
+    }
+
+    /// The answer, if it is there.
+    func takeReply() -> SinkReply? {
+        state.withLock { $0.reply.take() }
+    }
+
+    /// Tells the lane to give up waiting and retrying.
+    func abandon() {
+        state.withLock { $0.isAbandoned = true }
+        laneSignal.wake()
+    }
+
+    /// Tells the lane that no command will follow.
+    func close() {
+        state.withLock { $0.isClosed = true }
+        laneSignal.wake()
+    }
+
+    // MARK: The lane's side
+
+    /// Whether retries are to end.
+    var isAbandoned: Bool { state.withLock { $0.isAbandoned } }
+
+    /// Waits for the next command; nil once closed.
+    func nextCommand() -> SinkCommand? {
+        while true {
+            let (command, isClosed) = state.withLock { ($0.command.take(), $0.isClosed) }
+            if let command { return command }
+            if isClosed { return nil }
+            _ = linux_wait(laneSignal.descriptor, Int16(POLLIN), -1, -1, -1)
+            laneSignal.clear()
+        }
+    }
+
+    /// Answers the command taken last.
+    func post(_ reply: SinkReply) {
+        state.withLock { $0.reply = reply }
+        sourceSignal.wake()
+    }
+
+    /// Waits before a repetition; false if there is to be none because the daemon is stopping.
+    func pause(for duration: Duration) -> Bool {
+        let end = ContinuousClock.now + duration
+        while ContinuousClock.now < end, !isAbandoned {
+            _ = linux_wait(laneSignal.descriptor, Int16(POLLIN), -1, -1, (end - .now).nanoseconds)
+            laneSignal.clear()
+        }
+        return !isAbandoned
+    }
+}

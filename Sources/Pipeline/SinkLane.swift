@@ -1,0 +1,146 @@
+internal import CdcCore
+internal import Logging
+internal import PostgresSource
+
+/// Owns the sink: runs its calls one after the other on a thread of its own, and repeats what may succeed later.
+actor SinkLane {
+    private nonisolated let executor: ThreadExecutor
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    private let makeSink: @Sendable () throws(SinkError) -> any Sink
+    private let exchange: SinkExchange
+    private let policy: RetryPolicy
+    private let logger: Logger
+    private var random = SystemRandomNumberGenerator()
+    private var attempts = 0
+    private var failingSince: ContinuousClock.Instant?
+
+    /// How long one call may wait for the target before it has to say so.
+    private static let callTimeout = Duration.seconds(60)
+
+    init(
+        exchange: SinkExchange, policy: RetryPolicy, logger: Logger,
+        makeSink: @escaping @Sendable () throws(SinkError) -> any Sink
+    ) {
+        executor = ThreadExecutor(name: "sink")
+        self.exchange = exchange
+        self.policy = policy
+        self.logger = logger
+        self.makeSink = makeSink
+    }
+
+    /// Answers commands until the exchange is closed.
+    func run() async {
+        defer { executor.finish() }
+        let sink: any Sink
+        do throws(SinkError) {
+            sink = try makeSink()
+        } catch {
+            // The first command learns why there is no sink.
+            if exchange.nextCommand() != nil { exchange.post(.failed(PipelineFailure(error))) }
+            return
+        }
+        while let command = exchange.nextCommand() {
+            exchange.post(await answer(command, sink))
+        }
+        await sink.close()
+    }
+
+    private func answer(_ command: SinkCommand, _ sink: any Sink) async -> SinkReply {
+        if case .write(let batch) = command { return await write(batch, sink) }
+        while true {
+            do throws(SinkError) {
+                let reply = try await perform(command, sink)
+                recovered()
+                return reply
+            } catch {
+                if let end = await wait(after: error) { return end }
+            }
+        }
+    }
+
+    private func perform(_ command: SinkCommand, _ sink: any Sink) async throws(SinkError) -> SinkReply {
+        switch command {
+        case .validate: try await sink.validateConnection()
+        case .loadState(let pipeline): return .state(try await sink.loadState(of: pipeline))
+        case .setup(let tables, let pipeline): try await sink.setup(tables, for: pipeline)
+        case .beginCopy(let tables): try await sink.beginCopy(of: tables)
+        case .finishCopy(let tables, let point, let position):
+            try await sink.finishCopy(of: tables, at: point, position: position)
+        case .durablePosition: return .position(try await sink.durablePosition())
+        case .discardOpenUnit:
+            await sink.discardOpenUnit()
+        case .write: break
+        }
+        return .done
+    }
+
+    // MARK: Writing
+
+    private func write(_ batch: CdcBatch, _ sink: any Sink) async -> SinkReply {
+        while true {
+            do throws(SinkError) {
+                let result = try await sink.writeBatch(batch, deadline: .now + SinkLane.callTimeout)
+                recovered()
+                return finished(batch, result)
+            } catch {
+                if error.kind == .ambiguous, let result = await resolve(batch, sink) { return finished(batch, result) }
+                if let end = await wait(after: error) { return end }
+                guard batch.beginsUnit else {
+                    return .unitLost(batch, error)
+                }
+            }
+        }
+    }
+
+    private func finished(_ batch: CdcBatch, _ result: SinkResult) -> SinkReply {
+        (batch.commitsUnit ? Failpoint.sinkCommitted : .unitPartWritten).pass()
+        return .written(batch, result)
+    }
+
+    /// Asks the sink whether a commit whose outcome is unknown took place.
+    private func resolve(_ batch: CdcBatch, _ sink: any Sink) async -> SinkResult? {
+        guard batch.commitsUnit, let wanted = batch.position else { return nil }
+        while true {
+            do throws(SinkError) {
+                let durable = try await sink.durablePosition()
+                guard let durable, durable.endLSN >= wanted.endLSN else { return nil }
+                logger.info("ambiguous commit was durable", metadata: ["lsn": "\(durable.endLSN)"])
+                return SinkResult(
+                    recordsWritten: batch.changeCount, bytesWritten: batch.tupleBytes, durablePosition: durable)
+            } catch {
+                if await wait(after: error) != nil { return nil }
+            }
+        }
+    }
+
+    // MARK: Repeating
+
+    /// Waits before the next attempt; returns a reply if there is to be none.
+    private func wait(after error: SinkError) async -> SinkReply? {
+        guard error.kind == .retriable || error.kind == .ambiguous else { return .failed(PipelineFailure(error)) }
+        guard !exchange.isAbandoned else { return .abandoned }
+        attempts += 1
+        failingSince = failingSince ?? .now
+        guard let delay = policy.delay(before: attempts, using: &random) else {
+            return .failed(PipelineFailure(.retriesExhausted, "\(error) (given up after \(attempts - 1) retries)"))
+        }
+        logger.warning(
+            "sink waits",
+            metadata: [
+                "operation": "\(error.operation)", "table": "\(error.table?.description ?? "-")",
+                "cause": "\(error.cause)", "remedy": "\(error.remedy)", "attempt": "\(attempts)",
+                "retry_in_ms": "\(delay.nanoseconds / 1_000_000)",
+            ])
+        return exchange.pause(for: delay) ? nil : .abandoned
+    }
+
+    private func recovered() {
+        guard let since = failingSince else { return }
+        logger.info(
+            "sink works again",
+            metadata: ["attempts": "\(attempts)", "after_ms": "\((ContinuousClock.now - since).nanoseconds / 1_000_000)"])
+        failingSince = nil
+        attempts = 0
+    }
+}

@@ -1,0 +1,98 @@
+internal import CdcCore
+internal import Logging
+internal import PostgresSource
+
+/// Drives the pipeline on a thread of its own: session after session with the source, until the daemon ends.
+actor SourceLane {
+    private nonisolated let executor: ThreadExecutor
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    private let config: PipelineConfig
+    private let link: SinkLink
+    private let logger: Logger
+    private let knownRelations = RelationTable.KnownRelations()
+    private var random = SystemRandomNumberGenerator()
+    private var failures = 0
+    /// The last durable position of this process, for sinks that store none.
+    private var lastDurable = LSN.zero
+    private var statistics = StreamStatistics()
+
+    init(config: PipelineConfig, exchange: SinkExchange, stop: StopSignal) {
+        executor = ThreadExecutor(name: "source")
+        self.config = config
+        link = SinkLink(exchange: exchange, stop: stop)
+        logger = config.logger
+    }
+
+    /// Runs until stopped, or until something happens that no repetition mends.
+    func run() async -> PipelineFailure? {
+        defer {
+            link.exchange.close()
+            executor.finish()
+        }
+        do throws(SessionEnd) {
+            _ = try link.call(.validate)
+            let parameters: ConnectionParameters
+            do throws(SourceError) { parameters = try ConnectionParameters(config.source) } catch { throw SessionEnd(error) }
+            try repeatSessions(parameters)
+        } catch {
+            if case .failed(let failure) = error { return failure }
+        }
+        return nil
+    }
+
+    private func repeatSessions(_ parameters: ConnectionParameters) throws(SessionEnd) {
+        while true {
+            do throws(SessionEnd) {
+                try session(parameters)
+                return
+            } catch {
+                switch error {
+                case .failed, .stopped: throw error
+                case .restart(let reason): logger.info("session begins again", metadata: ["reason": "\(reason)"])
+                case .retry(let cause): pause(after: cause)
+                }
+                if link.stop.isStopping { throw .stopped }
+                _ = try link.call(.discardOpenUnit)
+                Failpoint.reconnecting.pass()
+            }
+        }
+    }
+
+    private func pause(after error: SourceError) {
+        failures += 1
+        let policy = RetryPolicy(initial: config.sink.retry.initial, maximum: config.sink.retry.maximum)
+        let delay = policy.delay(before: failures, using: &random) ?? policy.maximum
+        logger.warning(
+            "waiting for source",
+            metadata: [
+                "operation": "\(error.operation)", "cause": "\(error.cause)", "sqlstate": "\(error.sqlState ?? "-")",
+                "remedy": "\(error.remedy)", "attempt": "\(failures)", "retry_in_ms": "\(delay.nanoseconds / 1_000_000)",
+            ])
+        link.stop.sleep(for: delay)
+    }
+
+    // MARK: One session
+
+    private func session(_ parameters: ConnectionParameters) throws(SessionEnd) {
+        let setup: SessionSetup
+        do throws(SourceError) {
+            setup = try SessionSetup(parameters, config: config, stop: link.stop)
+        } catch {
+            throw SessionEnd(error)
+        }
+        try SessionStart(setup: setup, link: link, parameters: parameters, knownRelations: knownRelations)
+            .run(lastDurable: lastDurable) { stream throws(SessionEnd) in
+                failures = 0
+                do throws(SessionEnd) {
+                    try stream.run()
+                } catch {
+                    let failure = stream.settle()
+                    lastDurable = max(lastDurable, stream.durable)
+                    if case .failed = error { throw error }
+                    if let failure { throw .failed(failure) }
+                    throw error
+                }
+            }
+    }
+}

@@ -1,0 +1,402 @@
+internal import CLinux
+internal import CdcCore
+internal import Glibc
+internal import Logging
+internal import PgOutput
+internal import PostgresSource
+
+/// When batches are due, and what the session does besides.
+struct StreamOptions: Sendable {
+    /// Rows after which a batch is due.
+    var batchRows: Int
+    /// Bytes after which a batch is due.
+    var batchBytes: Int
+    /// Bytes after which even an incomplete transaction goes to the sink in parts.
+    var partBytes: Int
+    /// The longest that a row may wait.
+    var flushInterval: Duration
+    /// How long a stop may drain.
+    var shutdownTimeout: Duration
+    /// Whether only a position that the sink has stored is acknowledged.
+    var storesPosition: Bool
+    /// How often the server must hear from us.
+    var statusInterval: Duration
+
+    /// A changed acknowledgement goes out within this time.
+    static let statusDelay = Duration.milliseconds(100)
+    /// While nothing changes, the stored position follows the WAL's end this often.
+    static let idleStoreInterval = Duration.seconds(10)
+    /// How long to wait for more when the kernel has nothing: saves a wake-up per row.
+    static let coalesceNanoseconds: Int64 = 100_000
+}
+
+/// Reads the stream, fills batches, hands them to the sink's lane, and acknowledges what is durable, until something ends it.
+///
+/// Runs on the source lane's thread. Nothing in here waits for the sink: while both batches are taken it only stops reading.
+final class StreamSession {
+    private let connection: PostgresConnection
+    private let side: SideSession
+    private let link: SinkLink
+    private let options: StreamOptions
+    private let logger: Logger
+    private let tables: RelationTable
+
+    private var filling: CdcBatch
+    /// The other batch; nil while the sink has it.
+    private var spare: CdcBatch?
+    private var inFlightHasChanges = false
+    private var isUnitOpen = false
+
+    private var progress: ReplicationProgress
+    /// Whether a transaction's commit has not arrived; ``open`` is that transaction.
+    private var isInTransaction = false
+    private var open = OpenTransaction()
+    private var isReplyWanted = false
+    private var lastReported = LSN.zero
+    private var lastStatus: ContinuousClock.Instant = .now
+    private var lastIdleStore: ContinuousClock.Instant = .now
+    private(set) var statistics = StreamStatistics()
+
+    private struct OpenTransaction {
+        var info = TransactionInfo(xid: 0, commitLSN: .zero, commitTime: 0)
+        var ordinal: UInt64 = 0
+        /// Whether the batch being filled knows it.
+        var isInBatch = false
+    }
+
+    init(
+        _ connection: PostgresConnection, side: SideSession, link: SinkLink, tables: RelationTable,
+        options: StreamOptions, startingAt position: LSN, logger: Logger
+    ) {
+        self.connection = connection
+        self.side = side
+        self.link = link
+        self.tables = tables
+        self.options = options
+        self.logger = logger
+        filling = CdcBatch(tables: tables.schemas, keptCapacity: 2 * options.batchBytes)
+        spare = CdcBatch(tables: tables.schemas, keptCapacity: 2 * options.batchBytes)
+        progress = ReplicationProgress(durable: position)
+    }
+
+    /// How far the sink is durable.
+    var durable: LSN { progress.acknowledgeable }
+
+    // MARK: The loop
+
+    /// Streams until the daemon is stopped.
+    ///
+    /// - Throws: ``SessionEnd`` for everything else that ends the session.
+    func run() throws(SessionEnd) {
+        Failpoint.streamStarted.pass()
+        while true {
+            try takeReply()
+            if link.stop.isStopping { return drain() }
+            let messages = try read()
+            try submitIfDue()
+            try source { () throws(SourceError) in try sendStatusIfDue(.now) }
+            try wait(isBusy: messages > 0)
+        }
+    }
+
+    /// Reads what has arrived, as far as there is room for it.
+    private func read() throws(SessionEnd) -> Int {
+        var messages = 0
+        while hasRoom, messages < 8192 {
+            let next: PostgresConnection.CopyData
+            do throws(SourceError) { next = try connection.takeMessage() } catch { throw SessionEnd(error) }
+            switch next {
+            case .message(let bytes):
+                messages += 1
+                try handle(bytes.bytes)
+            case .nothing: return messages
+            case .end:
+                try source { () throws(SourceError) in try connection.finishCopy("stream from slot") }
+                throw .retry(
+                    SourceError(
+                        .retriable, operation: "stream from slot", cause: "the server ended the stream",
+                        remedy: "connecting again"))
+            }
+        }
+        return messages
+    }
+
+    private func source(_ body: () throws(SourceError) -> Void) throws(SessionEnd) {
+        do throws(SourceError) { try body() } catch { throw SessionEnd(error) }
+    }
+
+    /// Sleeps until something is to be done.
+    private func wait(isBusy: Bool) throws(SessionEnd) {
+        let now = ContinuousClock.now
+        let socket = hasRoom ? connection.socket : -1
+        if isBusy, socket >= 0 {
+            if linux_wait(socket, Int16(POLLIN), -1, -1, 0) == 0 {
+                // The kernel has nothing: rows come one wake-up each unless they are given a moment to gather.
+                if linux_wait(-1, 0, link.stop.descriptor, -1, StreamOptions.coalesceNanoseconds) != 0 {
+                    link.stop.clear()
+                }
+            }
+            return try source { () throws(SourceError) in try connection.readSocket() }
+        }
+        // At most a second: with TLS, poll does not hear of bytes that OpenSSL holds already.
+        var until = min(now + .seconds(1), lastStatus + options.statusInterval)
+        if progress.acknowledgeable > lastReported { until = min(until, lastStatus + StreamOptions.statusDelay) }
+        if let arrival = filling.firstArrival, spare != nil { until = min(until, arrival + options.flushInterval) }
+        if let deadline = side.deadline { until = min(until, deadline) }
+        let ready = linux_wait(
+            socket, Int16(POLLIN), link.stop.descriptor, side.socket, (until - now).nanoseconds)
+        if ready & 2 != 0 { link.stop.clear() }
+        try source { () throws(SourceError) in
+            if socket >= 0 { try connection.readSocket() }
+            try side.tick(.now, isReadable: ready & 4 != 0)
+        }
+    }
+
+    // MARK: Messages
+
+    @inline(__always)
+    private func handle(_ message: RawSpan) throws(SessionEnd) {
+        do throws(WireError) {
+            switch try ReplicationMessage(message) {
+            case .data(_, let walEnd):
+                progress.data(walEnd: walEnd)
+                try handle(try PgOutputDecoder.decode(message, from: ReplicationMessage.payloadOffset), message)
+            case .keepalive(let walEnd, let replyRequested):
+                progress.idle(at: walEnd, owing: isOwing)
+                if replyRequested { isReplyWanted = true }
+            }
+        } catch {
+            throw protocolViolation(error)
+        }
+        if let end = tables.sessionEnd { throw end }
+    }
+
+    private func protocolViolation(_ error: WireError) -> SessionEnd {
+        .failed(
+            PipelineFailure(
+                .protocolViolation,
+                SourceError(
+                    .protocolViolation, operation: "decode the stream", lsn: progress.received, cause: error.description,
+                    remedy: "nothing was acknowledged beyond \(progress.acknowledgeable); check the network for "
+                        + "proxies that alter data, and report this with the server's version"
+                ).description))
+    }
+
+    @inline(__always)
+    private func handle(_ change: PgOutputMessage, _ message: RawSpan) throws(WireError) {
+        switch change {
+        case .insert(let relation, let newOffset):
+            guard let (table, ordinal) = try target(relation) else { return }
+            try TupleDecoder.insert(
+                message, newOffset: newOffset, into: filling, table: table, map: tables.current.map, ordinal: ordinal)
+        case .update(let relation, let old, let oldOffset, let newOffset):
+            guard let (table, ordinal) = try target(relation) else { return }
+            try TupleDecoder.update(
+                message, old: old, oldOffset: oldOffset, newOffset: newOffset, into: filling, table: table,
+                map: tables.current.map, ordinal: ordinal)
+        case .delete(let relation, let old, let oldOffset):
+            guard let (table, ordinal) = try target(relation) else { return }
+            try TupleDecoder.delete(
+                message, old: old, oldOffset: oldOffset, into: filling, table: table, map: tables.current.map,
+                ordinal: ordinal)
+        case .truncate(let relations, _, _):
+            for relation in relations {
+                if let (table, ordinal) = try target(relation) {
+                    filling.appendTruncate(table: table, ordinal: ordinal)
+                }
+            }
+        case .begin(let info):
+            guard !isInTransaction else { throw WireError("transaction inside a transaction", at: 0) }
+            isInTransaction = true
+            open = OpenTransaction(info: info)
+        case .commit(let commitLSN, let endLSN, _):
+            try commit(commitLSN, endLSN)
+        case .relation(let relation):
+            tables.relation(relation)
+        case .type, .origin, .message:
+            break
+        }
+    }
+
+    /// Counts the change and says where it goes; nil if it is not carried.
+    @inline(__always)
+    private func target(_ relation: UInt32) throws(WireError) -> (table: UInt32, ordinal: UInt64)? {
+        guard isInTransaction else { throw WireError("change outside a transaction", at: 0) }
+        open.ordinal += 1
+        try tables.select(relation)
+        guard let table = tables.current.table, open.info.commitLSN >= tables.current.copiedUpTo else { return nil }
+        if !open.isInBatch { enter() }
+        return (table, open.ordinal)
+    }
+
+    /// The transaction's first change in this batch.
+    private func enter() {
+        open.isInBatch = true
+        filling.begin(open.info)
+        progress.change()
+        if filling.firstArrival == nil { filling.firstArrival = .now }
+    }
+
+    private func commit(_ commitLSN: LSN, _ endLSN: LSN) throws(WireError) {
+        guard isInTransaction, open.info.commitLSN == commitLSN, endLSN > commitLSN else {
+            throw WireError("commit of another transaction", at: 0)
+        }
+        let position = SourcePosition(commitLSN: commitLSN, ordinal: open.ordinal, endLSN: endLSN)
+        if isUnitOpen, !open.isInBatch { enter() }
+        isInTransaction = false
+        if open.isInBatch {
+            filling.commit(position)
+        } else if !filling.isEmpty {
+            filling.advance(to: position)
+        } else {
+            progress.idle(at: endLSN, owing: isOwing)
+        }
+    }
+
+    /// Whether anything received is not durable yet.
+    private var isOwing: Bool {
+        isInTransaction || !filling.isEmpty || isUnitOpen || (spare == nil && inFlightHasChanges)
+    }
+
+    // MARK: Batches
+
+    private var isFull: Bool {
+        filling.byteCount >= options.batchBytes || filling.changeCount >= options.batchRows
+    }
+
+    private var isOverfull: Bool {
+        filling.byteCount >= options.partBytes || filling.changeCount >= 2 * options.batchRows
+    }
+
+    /// Whether another message may be read: a full batch waits for the sink, a transaction may go on a little.
+    private var hasRoom: Bool {
+        guard isFull else { return true }
+        return isInTransaction && !isOverfull
+    }
+
+    private func submitIfDue() throws(SessionEnd) {
+        guard spare != nil else { return }
+        let now = ContinuousClock.now
+        if isInTransaction {
+            if isOverfull { submit(commits: false) }
+        } else if isUnitOpen || (!filling.isEmpty && (isFull || isRipe(now))) {
+            submit(commits: true)
+        } else if filling.isEmpty, let end = progress.idleEnd {
+            advance(to: end, now)
+        }
+    }
+
+    private func isRipe(_ now: ContinuousClock.Instant) -> Bool {
+        filling.firstArrival.map { now - $0 >= options.flushInterval } ?? true
+    }
+
+    /// Moves the position on although nothing changed, so that the source may forget WAL of others.
+    private func advance(to end: LSN, _ now: ContinuousClock.Instant) {
+        guard options.storesPosition else { return progress.acknowledgeIdleEnd() }
+        guard isReplyWanted || now - lastIdleStore >= StreamOptions.idleStoreInterval else { return }
+        lastIdleStore = now
+        filling.advance(to: SourcePosition(at: end))
+        submit(commits: true)
+    }
+
+    private func submit(commits: Bool) {
+        guard let next = spare else { return }
+        filling.beginsUnit = !isUnitOpen
+        filling.commitsUnit = commits
+        if !commits { filling.position = nil }
+        open.isInBatch = false
+        isUnitOpen = !commits
+        inFlightHasChanges = !filling.isEmpty
+        link.exchange.submit(.write(filling))
+        filling = next
+        spare = nil
+    }
+
+    private func takeReply() throws(SessionEnd) {
+        guard let reply = link.exchange.takeReply() else { return }
+        switch reply {
+        case .written(let batch, let result):
+            statistics.add(batch, result)
+            giveBack(batch)
+            if let position = result.durablePosition { progress.durable(position.endLSN) }
+        case .unitLost(let batch, let error):
+            giveBack(batch)
+            isUnitOpen = false
+            throw .restart(reason: "the sink lost its open transaction: \(error.cause)")
+        case .failed(let failure):
+            throw .failed(failure)
+        case .abandoned:
+            throw .stopped
+        case .done, .state, .position:
+            break
+        }
+    }
+
+    private func giveBack(_ batch: CdcBatch) {
+        batch.reset()
+        spare = batch
+    }
+
+    // MARK: Acknowledging
+
+    private func sendStatusIfDue(_ now: ContinuousClock.Instant) throws(SourceError) {
+        let hasNews = progress.acknowledgeable > lastReported && now - lastStatus >= StreamOptions.statusDelay
+        guard isReplyWanted || hasNews || now - lastStatus >= options.statusInterval else { return }
+        try sendStatus(now)
+    }
+
+    private func sendStatus(_ now: ContinuousClock.Instant) throws(SourceError) {
+        isReplyWanted = false
+        lastStatus = now
+        lastReported = progress.acknowledgeable
+        try connection.send(StandbyStatusUpdate(written: progress.received, flushed: progress.acknowledgeable))
+        Failpoint.statusSent.pass()
+    }
+
+    // MARK: Ending
+
+    /// Finishes what is complete, within the time that a stop may take.
+    private func drain() {
+        let deadline = ContinuousClock.now + options.shutdownTimeout
+        filling.discardUncommitted()
+        isInTransaction = false
+        if !isUnitOpen, spare != nil, !filling.isEmpty { submit(commits: true) }
+        while spare == nil, ContinuousClock.now < deadline, settleOnce() {
+            if spare != nil, !isUnitOpen, !filling.isEmpty { submit(commits: true) }
+        }
+        if spare == nil {
+            logger.warning("stopped before the sink was done", metadata: ["lsn": "\(progress.acknowledgeable)"])
+            link.exchange.abandon()
+            _ = link.awaitReply(until: nil)
+        }
+        try? sendStatus(.now)
+        connection.endReplication()
+    }
+
+    /// Waits a moment for the sink and keeps the server content; false when there is nothing to wait for.
+    private func settleOnce() -> Bool {
+        _ = linux_wait(-1, 0, link.stop.descriptor, -1, 100_000_000)
+        link.stop.clear()
+        do throws(SessionEnd) {
+            try takeReply()
+        } catch {
+            return false
+        }
+        try? sendStatusIfDue(.now)
+        return true
+    }
+
+    /// After an error: waits until the sink has answered, so that the next session finds it free. What is not durable is
+    /// read again.
+    func settle() -> PipelineFailure? {
+        if spare == nil {
+            switch link.awaitReply(until: options.shutdownTimeout) {
+            case .written(_, let result):
+                if let position = result.durablePosition { progress.durable(position.endLSN) }
+            case .failed(let failure): return failure
+            default: break
+            }
+        }
+        return nil
+    }
+}

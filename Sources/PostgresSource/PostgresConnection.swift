@@ -1,0 +1,272 @@
+internal import CLibpq
+internal import CLinux
+internal import Glibc
+
+/// One session with the source. Belongs to one thread; every wait ends when the daemon is to stop.
+public final class PostgresConnection {
+    private let handle: OpaquePointer
+    let stop: StopSignal
+
+    /// What a session is set to, replication and copy alike: text output depends on it, and a role's or database's own
+    /// settings must not change a value, cut the copy short (the time-outs) or hide rows (row_security).
+    static let pinnedSettings = """
+        SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET timezone = 'UTC'; SET extra_float_digits = 3;
+        SET bytea_output = 'hex'; SET lc_monetary = 'C'; SET client_encoding = 'UTF8'; SET search_path = '';
+        SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;
+        SET row_security = off
+        """
+
+    /// Connects and pins the session's settings.
+    ///
+    /// - Parameters:
+    ///   - parameters: where to.
+    ///   - replication: whether the session is to take replication commands too.
+    ///   - stop: ends the wait.
+    ///   - timeout: nil for the one in `SOURCE_URL`.
+    public init(
+        _ parameters: ConnectionParameters, replication: Bool, stop: StopSignal, timeout: Duration? = nil
+    ) throws(SourceError) {
+        guard let handle = parameters.start(replication: replication) else {
+            throw SourceError(
+                .retriable, operation: "connect to source", cause: "libpq has no memory", remedy: "trying again")
+        }
+        self.handle = handle
+        self.stop = stop
+        // Verbose errors carry the SQLSTATE, which is the only way to learn it from a refused connection.
+        PQsetErrorVerbosity(handle, PQERRORS_VERBOSE)
+        PQsetNoticeProcessor(handle, { _, _ in }, nil)
+        try finishConnecting(until: .now + (timeout ?? parameters.connectTimeout))
+        PQsetErrorVerbosity(handle, PQERRORS_DEFAULT)
+        try execute(PostgresConnection.pinnedSettings, as: "set up the session")
+    }
+
+    deinit {
+        PQfinish(handle)
+    }
+
+    private func finishConnecting(until deadline: ContinuousClock.Instant) throws(SourceError) {
+        var state = PGRES_POLLING_WRITING
+        while state != PGRES_POLLING_OK {
+            guard state != PGRES_POLLING_FAILED, PQstatus(handle) != CONNECTION_BAD else { throw connectError() }
+            let events = state == PGRES_POLLING_READING ? POLLIN : POLLOUT
+            let left = deadline - .now
+            guard left > .zero else {
+                throw SourceError(
+                    .retriable, operation: "connect to source", cause: "no answer from \(server) in time",
+                    remedy: "check host, port and firewall; trying again")
+            }
+            _ = linux_wait(socket, Int16(events), stop.descriptor, -1, left.nanoseconds)
+            if stop.isStopping { throw .stopped("connect to source") }
+            stop.clear()
+            state = PQconnectPoll(handle)
+        }
+    }
+
+    /// Host, port and database, for messages.
+    public var server: String {
+        let host = PQhost(handle).map { String(cString: $0) } ?? "?"
+        let port = PQport(handle).map { String(cString: $0) } ?? "?"
+        let database = PQdb(handle).map { String(cString: $0) } ?? "?"
+        return "\(host):\(port)/\(database)"
+    }
+
+    private func connectError() -> SourceError {
+        let message = errorMessage
+        // "FATAL:  57P03: the database system is starting up"
+        guard let mark = message.firstRange(of: "FATAL:  ") else {
+            return .server("connect to source", sqlState: nil, message: message)
+        }
+        let code = message[mark.upperBound...].prefix { $0 != ":" }
+        return .server("connect to source", sqlState: code.utf8.count == 5 ? String(code) : nil, message: message)
+    }
+
+    /// libpq's message on one line.
+    var errorMessage: String {
+        let text = PQerrorMessage(handle).map { String(cString: $0) } ?? ""
+        return text.split(separator: "\n").filter { !$0.hasPrefix("LOCATION:") }.joined(separator: " ")
+    }
+
+    /// The descriptor to poll.
+    public var socket: Int32 { PQsocket(handle) }
+
+    /// The server's version as a number, for example 150018.
+    public var serverVersion: Int32 { PQserverVersion(handle) }
+
+    /// Whether the session still stands, as far as libpq knows.
+    public var isAlive: Bool { PQstatus(handle) == CONNECTION_OK }
+
+    // MARK: Statements
+
+    /// Rows of a result, as text.
+    public typealias Rows = [[String?]]
+
+    /// Runs one or several statements without parameters; returns the last one's rows.
+    @discardableResult
+    public func execute(_ sql: String, as operation: String) throws(SourceError) -> Rows {
+        guard PQsendQuery(handle, sql) == 1 else { throw lost(operation) }
+        return try collect(operation)
+    }
+
+    /// Runs a statement with text parameters.
+    public func query(_ sql: String, _ parameters: [String], as operation: String) throws(SourceError) -> Rows {
+        let sent = withCStrings(parameters) { values in
+            PQsendQueryParams(handle, sql, Int32(parameters.count), nil, values, nil, nil, 0)
+        }
+        guard sent == 1 else { throw lost(operation) }
+        return try collect(operation)
+    }
+
+    private func collect(_ operation: String) throws(SourceError) -> Rows {
+        var rows: Rows = []
+        var failure: SourceError?
+        while let result = try nextResult(operation) {
+            defer { PQclear(result) }
+            switch PQresultStatus(result) {
+            case PGRES_TUPLES_OK: rows = PostgresConnection.rows(result)
+            case PGRES_COMMAND_OK, PGRES_EMPTY_QUERY: break
+            case PGRES_COPY_BOTH, PGRES_COPY_OUT: return rows
+            default: failure = failure ?? resultError(result, operation)
+            }
+        }
+        if let failure { throw failure }
+        return rows
+    }
+
+    /// Waits for the next result; nil when the statement is over.
+    func nextResult(_ operation: String) throws(SourceError) -> OpaquePointer? {
+        while PQisBusy(handle) == 1 {
+            _ = PQflush(handle)
+            _ = linux_wait(socket, Int16(POLLIN), stop.descriptor, -1, 1_000_000_000)
+            if stop.isStopping { throw .stopped(operation) }
+            stop.clear()
+            guard PQconsumeInput(handle) == 1 else { throw lost(operation) }
+        }
+        return PQgetResult(handle)
+    }
+
+    private static func rows(_ result: OpaquePointer) -> Rows {
+        let columns = PQnfields(result)
+        return (0..<PQntuples(result)).map { row in
+            (0..<columns).map { column in
+                PQgetisnull(result, row, column) == 1
+                    ? nil : PQgetvalue(result, row, column).map { String(cString: $0) }
+            }
+        }
+    }
+
+    func resultError(_ result: OpaquePointer, _ operation: String) -> SourceError {
+        func field(_ code: Character) -> String? {
+            PQresultErrorField(result, Int32(code.asciiValue ?? 0)).map { String(cString: $0) }
+        }
+        var message = field("M") ?? errorMessage
+        if let detail = field("D") { message += " (\(detail))" }
+        return .server(operation, sqlState: field("C"), message: message)
+    }
+
+    /// The connection broke.
+    func lost(_ operation: String) -> SourceError {
+        let message = errorMessage
+        return SourceError(
+            .retriable, operation: operation, cause: message.isEmpty ? "connection lost" : message,
+            remedy: "connecting again")
+    }
+
+    // MARK: Without waiting, for the side session
+
+    /// Sends a statement and does not wait for it; false if the session is busy or broken.
+    public func send(_ sql: String) -> Bool {
+        PQisBusy(handle) == 0 && PQsendQuery(handle, sql) == 1
+    }
+
+    /// Takes in what has arrived; returns the error of a statement that failed.
+    ///
+    /// - Throws: ``SourceError`` when the session has ended.
+    public func takeIn() throws(SourceError) -> SourceError? {
+        guard PQconsumeInput(handle) == 1, isAlive else { throw lost("side session") }
+        var failure: SourceError?
+        while PQisBusy(handle) == 0, let result = PQgetResult(handle) {
+            defer { PQclear(result) }
+            if PQresultStatus(result) == PGRES_FATAL_ERROR { failure = resultError(result, "heartbeat") }
+        }
+        return failure
+    }
+
+    // MARK: COPY
+
+    private var received: UnsafeMutablePointer<CChar>?
+
+    /// What ``takeMessage()`` found.
+    public enum CopyData {
+        /// One message, lent: valid until the next call.
+        case message(UnsafeRawBufferPointer)
+        /// Nothing complete has arrived: wait.
+        case nothing
+        /// The server has ended the COPY.
+        case end
+    }
+
+    /// The next CopyData message that has arrived, without waiting and without reading from the socket.
+    ///
+    /// - Throws: ``SourceError`` when the connection is lost.
+    @inline(__always)
+    public func takeMessage() throws(SourceError) -> CopyData {
+        if received != nil {
+            PQfreemem(received)
+            received = nil
+        }
+        let length = PQgetCopyData(handle, &received, 1)
+        if length > 0 { return .message(UnsafeRawBufferPointer(start: received, count: Int(length))) }
+        if length == 0 { return .nothing }
+        if length == -1 { return .end }
+        throw lost("read from source")
+    }
+
+    /// Reads from the socket what the kernel has.
+    @inline(__always)
+    public func readSocket() throws(SourceError) {
+        guard PQconsumeInput(handle) == 1 else { throw lost("read from source") }
+    }
+
+    /// Waits for the COPY's final result.
+    ///
+    /// - Throws: ``SourceError`` with the server's reason if it ended the COPY with an error.
+    public func finishCopy(_ operation: String) throws(SourceError) {
+        while let result = try nextResult(operation) {
+            defer { PQclear(result) }
+            if PQresultStatus(result) == PGRES_FATAL_ERROR { throw resultError(result, operation) }
+            if PQresultStatus(result) == PGRES_COPY_IN { break }
+        }
+    }
+
+    /// From here on sending never blocks: a status update must not wait for a server that waits for us.
+    func stopBlocking() {
+        PQsetnonblocking(handle, 1)
+    }
+
+    /// Sends one CopyData message.
+    func sendCopyData(_ bytes: [UInt8]) throws(SourceError) {
+        let sent = bytes.withUnsafeBytes {
+            PQputCopyData(handle, $0.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(bytes.count))
+        }
+        guard sent == 1, PQflush(handle) >= 0 else { throw lost("send status to source") }
+    }
+
+    /// Says that this side ends the COPY.
+    func sendCopyEnd() {
+        _ = PQputCopyEnd(handle, nil)
+        _ = PQflush(handle)
+    }
+
+    // MARK: Quoting
+
+    /// An identifier between double quotes.
+    public static func quote(identifier: String) -> String {
+        "\"" + identifier.replacing("\"", with: "\"\"") + "\""
+    }
+
+    /// A literal between single quotes; in E'' form where it has a backslash.
+    public static func quote(literal: String) -> String {
+        let quoted = literal.replacing("'", with: "''")
+        return literal.contains("\\") ? "E'" + quoted.replacing("\\", with: "\\\\") + "'" : "'" + quoted + "'"
+    }
+}

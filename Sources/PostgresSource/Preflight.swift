@@ -1,0 +1,90 @@
+internal import CdcCore
+
+/// Whether the source can be read as the settings want: every finding at once, each with its remedy.
+public struct Preflight {
+    private let session: PostgresConnection
+
+    /// Works through the given session.
+    public init(_ session: PostgresConnection) {
+        self.session = session
+    }
+
+    /// Checks version, wal_level, the right to replicate, and free slots and senders.
+    ///
+    /// - Parameters:
+    ///   - needsSlot: whether the permanent slot has to be made.
+    ///   - needsCopy: whether a copy will take a temporary slot and a sender.
+    /// - Throws: ``SourceError`` of kind configuration with all findings.
+    public func check(needsSlot: Bool, needsCopy: Bool) throws(SourceError) {
+        guard session.serverVersion >= 140000 else {
+            throw SourceError(
+                .configuration, operation: "check the source",
+                cause: "PostgreSQL \(session.serverVersion / 10000) is too old", remedy: "upgrade to 14 or later")
+        }
+        let rows = try session.execute(
+            """
+            SELECT pg_catalog.current_setting('wal_level'),
+              (SELECT rolsuper OR rolreplication
+               OR EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname IN ('rds_replication', 'cloudsqlsuperuser')
+                          AND pg_catalog.pg_has_role(r.oid, 'member'))
+               FROM pg_catalog.pg_roles WHERE rolname = current_user),
+              pg_catalog.current_setting('max_replication_slots')::int
+                - (SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_slots),
+              pg_catalog.current_setting('max_wal_senders')::int
+                - (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_get_wal_senders()),
+              current_user
+            """, as: "check the source")
+        guard let row = rows.first else { return }
+        var findings: [(cause: String, remedy: String)] = []
+        if row[0] != "logical" {
+            findings.append(
+                ("wal_level is \(row[0] ?? "?")", "set wal_level = logical in postgresql.conf and restart the source"))
+        }
+        if row[1] != "t" {
+            let user = PostgresConnection.quote(identifier: row[4] ?? "")
+            findings.append(("user \(row[4] ?? "?") may not replicate", "run ALTER ROLE \(user) REPLICATION;"))
+        }
+        let slots = (needsSlot ? 1 : 0) + (needsCopy ? 1 : 0)
+        if let free = row[2].flatMap({ Int($0) }), free < slots {
+            findings.append(("\(free) replication slots are free, \(slots) needed", "raise max_replication_slots"))
+        }
+        if let free = row[3].flatMap({ Int($0) }), free < 1 {
+            findings.append(("\(free) WAL senders are free, 1 needed", "raise max_wal_senders"))
+        }
+        try Preflight.report(findings)
+    }
+
+    /// Checks that the tables may be read, which only a copy needs.
+    ///
+    /// - Throws: ``SourceError`` of kind configuration with the GRANT statements.
+    public func checkReadable(_ tables: [SourceTable]) throws(SourceError) {
+        guard !tables.isEmpty else { return }
+        let oids = tables.map { String($0.oid) }.joined(separator: ",")
+        let rows = try session.execute(
+            """
+            SELECT c.oid, pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE'),
+              pg_catalog.has_table_privilege(c.oid, 'SELECT') OR pg_catalog.has_any_column_privilege(c.oid, 'SELECT'),
+              current_user
+            FROM pg_catalog.pg_class c WHERE c.oid IN (\(oids))
+            """, as: "check the right to read")
+        var findings: [(cause: String, remedy: String)] = []
+        for row in rows where row[1] != "t" || row[2] != "t" {
+            guard let table = tables.first(where: { String($0.oid) == row[0] }) else { continue }
+            let user = PostgresConnection.quote(identifier: row[3] ?? "")
+            let schema = PostgresConnection.quote(identifier: table.ref.schema)
+            let grant =
+                row[1] != "t"
+                ? "run GRANT USAGE ON SCHEMA \(schema) TO \(user);"
+                : "run GRANT SELECT ON \(Publication.quote(table.ref)) TO \(user);"
+            findings.append(("user \(row[3] ?? "?") may not read \(table.ref)", grant))
+        }
+        try Preflight.report(findings)
+    }
+
+    private static func report(_ findings: [(cause: String, remedy: String)]) throws(SourceError) {
+        guard !findings.isEmpty else { return }
+        throw SourceError(
+            .configuration, operation: "check the source", cause: findings.map(\.cause).joined(separator: ", and "),
+            remedy: findings.map(\.remedy).joined(separator: " and "))
+    }
+}

@@ -1,0 +1,116 @@
+public import CdcCore
+
+/// The publication: made where it is missing, checked where it is there.
+public struct Publication {
+    /// What the pipeline carries, and what it leaves alone.
+    public struct Selection: Sendable {
+        /// The tables to carry.
+        public var tables: [SourceTable]
+        /// Published tables that SOURCE_TABLES does not name.
+        public var filteredOut: [TableRef]
+        /// Whether the publication was made now.
+        public var wasCreated: Bool
+    }
+
+    private let session: PostgresConnection
+    private let catalog: SourceCatalog
+    private let config: SourceConfig
+
+    /// Works through the given session.
+    public init(_ session: PostgresConnection, config: SourceConfig) {
+        self.session = session
+        self.config = config
+        catalog = SourceCatalog(session)
+    }
+
+    private var operation: String { "check publication \(config.publicationName)" }
+    private var quotedName: String { PostgresConnection.quote(identifier: config.publicationName) }
+
+    /// Makes or checks the publication and says which tables to carry.
+    ///
+    /// - Throws: ``SourceError`` of kind configuration with the statements that mend what is wrong.
+    public func prepare() throws(SourceError) -> Selection {
+        let found = try session.query(
+            "SELECT pubupdate OR pubdelete FROM pg_catalog.pg_publication WHERE pubname = $1",
+            [config.publicationName], as: operation)
+        guard let row = found.first else {
+            let tables = try create()
+            return Selection(tables: tables, filteredOut: [], wasCreated: true)
+        }
+        let published = try catalog.publishedTables(config.publicationName)
+        let wanted = published.filter { isWanted($0.ref) }
+        try checkNotNarrower(than: published)
+        try checkKeys(wanted, publishesOldRows: row[0] == "t")
+        guard !wanted.isEmpty else { throw nothingToCarry() }
+        let ignored = published.map(\.ref).filter { !isWanted($0) }
+        return Selection(tables: wanted, filteredOut: ignored, wasCreated: false)
+    }
+
+    /// Whether SOURCE_TABLES names the table; without patterns every table is wanted.
+    public func isWanted(_ table: TableRef) -> Bool {
+        config.tables.isEmpty || config.tables.contains { $0.matches(table) }
+    }
+
+    private func nothingToCarry() -> SourceError {
+        SourceError(
+            .configuration, operation: operation, cause: "there is no table to carry",
+            remedy: "create a table first, or correct SOURCE_TABLES")
+    }
+
+    private func create() throws(SourceError) -> [SourceTable] {
+        let all = try catalog.userTables()
+        let wanted = all.filter { isWanted($0.ref) }
+        try checkPatterns(all.map(\.ref))
+        guard !wanted.isEmpty else { throw nothingToCarry() }
+        try checkKeys(wanted, publishesOldRows: true)
+        let names = wanted.map { Publication.quote($0.ref) }.joined(separator: ", ")
+        try session.execute(
+            "CREATE PUBLICATION \(quotedName) FOR TABLE \(names) WITH (publish_via_partition_root = true)",
+            as: "create publication \(config.publicationName)")
+        return try catalog.publishedTables(config.publicationName)
+    }
+
+    private func checkPatterns(_ tables: [TableRef]) throws(SourceError) {
+        let missing = config.tables.filter { pattern in !tables.contains { pattern.matches($0) } }
+        guard missing.isEmpty else {
+            throw SourceError(
+                .configuration, operation: "find the tables of SOURCE_TABLES",
+                cause: "no table matches \(missing.map(\.description).joined(separator: ", "))",
+                remedy: "correct SOURCE_TABLES, or create the table")
+        }
+    }
+
+    /// A publication that lacks tables which SOURCE_TABLES names would lose their changes.
+    private func checkNotNarrower(than published: [SourceTable]) throws(SourceError) {
+        guard !config.tables.isEmpty else { return }
+        try checkPatterns(published.map(\.ref) + (try catalog.userTables()).map(\.ref))
+        let there = Set(published.map(\.ref))
+        let missing = try catalog.userTables().map(\.ref).filter { isWanted($0) && !there.contains($0) }
+        guard missing.isEmpty else {
+            throw SourceError(
+                .configuration, operation: operation,
+                cause: "it lacks tables that SOURCE_TABLES names: \(missing.map(\.description).joined(separator: ", "))",
+                remedy: "run ALTER PUBLICATION \(quotedName) ADD TABLE "
+                    + missing.map(Publication.quote).joined(separator: ", ") + ";")
+        }
+    }
+
+    /// In a publication of updates or deletes a table that cannot identify its rows makes the application's own updates
+    /// fail: refused before it gets in, and told where it already is.
+    private func checkKeys(_ tables: [SourceTable], publishesOldRows: Bool) throws(SourceError) {
+        guard publishesOldRows else { return }
+        let bad = tables.filter { !$0.identifiesRows }
+        guard !bad.isEmpty else { return }
+        let statements = bad.map { "ALTER TABLE \(Publication.quote($0.ref)) REPLICA IDENTITY FULL;" }
+        throw SourceError(
+            .configuration, operation: operation,
+            cause: "without a primary key or REPLICA IDENTITY FULL, updates and deletes of these tables would fail at the "
+                + "source: \(bad.map(\.ref.description).joined(separator: ", "))",
+            remedy: "add a primary key, leave the table out of SOURCE_TABLES, or run \(statements.joined(separator: " "))")
+    }
+
+    /// A table's name, quoted.
+    static func quote(_ table: TableRef) -> String {
+        PostgresConnection.quote(identifier: table.schema) + "." + PostgresConnection.quote(identifier: table.name)
+    }
+}

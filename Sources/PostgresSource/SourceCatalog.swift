@@ -1,0 +1,205 @@
+internal import CdcCore
+
+/// What the pipeline reads from the source's catalog.
+///
+/// Every query works from PostgreSQL 14 to 18 and is independent of search_path, which is empty.
+public struct SourceCatalog {
+    private let session: PostgresConnection
+
+    /// Reads through the given session.
+    public init(_ session: PostgresConnection) {
+        self.session = session
+    }
+
+    private var hasColumnLists: Bool { session.serverVersion >= 150000 }
+
+    /// The publication's tables with their published columns, keys and filters.
+    public func publishedTables(_ publication: String) throws(SourceError) -> [SourceTable] {
+        let extra = hasColumnLists ? "p.rowfilter, array_to_json(p.attnames)" : "NULL, NULL"
+        let rows = try session.query(
+            """
+            SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, \(extra)
+            FROM pg_catalog.pg_publication_tables p
+            JOIN pg_catalog.pg_namespace n ON n.nspname = p.schemaname
+            JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
+            WHERE p.pubname = $1 ORDER BY 2, 3
+            """, [publication], as: "read the publication's tables")
+        var tables: [SourceTable] = []
+        var lists: [UInt32: Set<String>] = [:]
+        for row in rows {
+            guard let table = SourceCatalog.table(row) else { continue }
+            tables.append(table)
+            if let list = row[6] { lists[table.oid] = Set(SourceCatalog.strings(json: list)) }
+        }
+        try addColumns(to: &tables, published: lists)
+        return tables
+    }
+
+    /// Ordinary and partitioned tables of users: what a publication can hold. Without columns and keys.
+    public func userTables() throws(SourceError) -> [SourceTable] {
+        let rows = try session.execute(
+            """
+            SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, NULL
+            FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+            WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p'
+              AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+              AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass
+                              AND d.objid = c.oid AND d.deptype = 'e')
+            ORDER BY 2, 3
+            """, as: "read the source's tables")
+        var tables = rows.compactMap(SourceCatalog.table)
+        try addColumns(to: &tables, published: [:])
+        return tables
+    }
+
+    private static func table(_ row: [String?]) -> SourceTable? {
+        guard let oid = row[0].flatMap({ UInt32($0) }), let schema = row[1], let name = row[2],
+            let identity = row[4]?.utf8.first.flatMap(ReplicaIdentity.init(rawValue:))
+        else { return nil }
+        return SourceTable(
+            ref: TableRef(schema: schema, name: name), oid: oid, isPartitioned: row[3] == "p", columns: [], key: [],
+            identity: identity, rowFilter: row[5])
+    }
+
+    /// The elements of a JSON array of strings, as `array_to_json` writes it.
+    static func strings(json: String) -> [String] {
+        var strings: [String] = []
+        var current: String.UnicodeScalarView?
+        var scalars = json.unicodeScalars[...]
+        while let scalar = scalars.popFirst() {
+            guard current != nil else {
+                if scalar == "\"" { current = .init() }
+                continue
+            }
+            if scalar == "\"" {
+                strings.append(String(current.take() ?? .init()))
+            } else if scalar == "\\", let escaped = scalars.popFirst() {
+                current?.append(unescape(escaped, &scalars))
+            } else {
+                current?.append(scalar)
+            }
+        }
+        return strings
+    }
+
+    private static func unescape(
+        _ scalar: Unicode.Scalar, _ rest: inout Substring.UnicodeScalarView
+    ) -> Unicode.Scalar {
+        switch scalar {
+        case "n": return "\n"
+        case "r": return "\r"
+        case "t": return "\t"
+        case "b": return "\u{8}"
+        case "f": return "\u{C}"
+        case "u":
+            let digits = String(rest.prefix(4))
+            rest.removeFirst(min(4, rest.count))
+            return UInt32(digits, radix: 16).flatMap(Unicode.Scalar.init) ?? "\u{FFFD}"
+        default: return scalar
+        }
+    }
+
+    // MARK: Columns and keys
+
+    private func addColumns(to tables: inout [SourceTable], published: [UInt32: Set<String>]) throws(SourceError) {
+        guard !tables.isEmpty else { return }
+        let oids = tables.map { String($0.oid) }.joined(separator: ",")
+        let columns = try columns(of: oids)
+        let keys = try keys(of: oids)
+        for index in tables.indices {
+            let oid = tables[index].oid
+            let list = published[oid]
+            tables[index].columns = (columns[oid] ?? []).filter { list?.contains($0.name) ?? !$0.isGenerated }
+                .map(\.definition)
+            tables[index].key = SourceCatalog.key(keys[oid] ?? [], of: tables[index])
+        }
+    }
+
+    private struct CatalogColumn {
+        var definition: ColumnDef
+        var isGenerated: Bool
+        var name: String { definition.name }
+    }
+
+    private func columns(of oids: String) throws(SourceError) -> [UInt32: [CatalogColumn]] {
+        let domains = try domains()
+        let rows = try session.execute(
+            """
+            SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, pg_catalog.format_type(a.atttypid, a.atttypmod),
+                   a.attnotnull, a.attgenerated
+            FROM pg_catalog.pg_attribute a
+            WHERE a.attrelid IN (\(oids)) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum
+            """, as: "read the tables' columns")
+        var columns: [UInt32: [CatalogColumn]] = [:]
+        for row in rows {
+            guard let table = row[0].flatMap({ UInt32($0) }), let name = row[1],
+                let type = row[2].flatMap({ UInt32($0) }), let modifier = row[3].flatMap({ Int32($0) }),
+                let typeName = row[4]
+            else { continue }
+            var base = (oid: type, modifier: modifier)
+            while let below = domains[base.oid] { base = below }
+            columns[table, default: []].append(
+                CatalogColumn(
+                    definition: ColumnDef(
+                        name: name, type: DataType(builtInType: base.oid, modifier: base.modifier),
+                        postgresType: PostgresType(oid: type, modifier: modifier, name: typeName),
+                        isNullable: row[5] != "t"),
+                    isGenerated: row[6].map { !$0.isEmpty } ?? false))
+        }
+        return columns
+    }
+
+    /// Each domain's base type and modifier.
+    private func domains() throws(SourceError) -> [UInt32: (oid: UInt32, modifier: Int32)] {
+        let rows = try session.execute(
+            "SELECT oid, typbasetype, typtypmod FROM pg_catalog.pg_type WHERE typtype = 'd'", as: "read domains")
+        var domains: [UInt32: (oid: UInt32, modifier: Int32)] = [:]
+        for row in rows {
+            guard let oid = row[0].flatMap({ UInt32($0) }), let base = row[1].flatMap({ UInt32($0) }) else { continue }
+            domains[oid] = (base, row[2].flatMap { Int32($0) } ?? -1)
+        }
+        return domains
+    }
+
+    private struct KeyIndex {
+        var isPrimary: Bool
+        var isIdentity: Bool
+        var columns: [String]
+    }
+
+    /// Primary keys and identity indexes. A deferrable primary key is none: PostgreSQL does not take it as identity, and
+    /// rows may share its value in the middle of a transaction.
+    private func keys(of oids: String) throws(SourceError) -> [UInt32: [KeyIndex]] {
+        let rows = try session.execute(
+            """
+            SELECT i.indrelid, i.indexrelid, i.indisprimary, i.indisreplident, a.attname
+            FROM pg_catalog.pg_index i
+            CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY k(attnum, place)
+            JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+            WHERE i.indrelid IN (\(oids)) AND i.indimmediate AND i.indisvalid AND i.indisunique
+              AND (i.indisprimary OR i.indisreplident) AND k.place <= i.indnkeyatts
+            ORDER BY i.indrelid, i.indexrelid, k.place
+            """, as: "read the tables' keys")
+        var keys: [UInt32: [KeyIndex]] = [:]
+        var lastIndex: String?
+        for row in rows {
+            guard let table = row[0].flatMap({ UInt32($0) }), let index = row[1], let column = row[4] else { continue }
+            if index == lastIndex, let last = keys[table]?.indices.last {
+                keys[table]?[last].columns.append(column)
+            } else {
+                keys[table, default: []].append(
+                    KeyIndex(isPrimary: row[2] == "t", isIdentity: row[3] == "t", columns: [column]))
+            }
+            lastIndex = index
+        }
+        return keys
+    }
+
+    /// DEFAULT and INDEX: the identity's columns. FULL and NOTHING: the primary key from the catalog. Empty if a column
+    /// of it is not published.
+    private static func key(_ indexes: [KeyIndex], of table: SourceTable) -> [Int] {
+        let chosen = indexes.first { table.identity == .index ? $0.isIdentity : $0.isPrimary }
+        let places = (chosen?.columns ?? []).map { name in table.columns.firstIndex { $0.name == name } }
+        return places.contains(nil) ? [] : places.compactMap(\.self)
+    }
+}

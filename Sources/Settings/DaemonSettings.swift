@@ -1,0 +1,59 @@
+public import CdcCore
+public import Logging
+
+/// Everything the daemon is told by its operator.
+public struct DaemonSettings: Sendable {
+    /// The `SOURCE_*` variables.
+    public var source: SourceConfig
+    /// The `SINK_*` variables.
+    public var sink: SinkConfig
+    /// `LOG_LEVEL`: the least important level that is logged.
+    public var logLevel: Logger.Level
+    /// `LOG_FORMAT`: how log lines look.
+    public var logFormat: LogFormat
+    /// Every variable with the value that counts and its origin, in the order of the table.
+    public var resolved: [ResolvedVariable]
+    /// What is odd and works: to be logged as warnings.
+    public var notices: [String]
+
+    /// Makes settings without an environment, for those who embed the library.
+    public init(
+        source: SourceConfig,
+        sink: SinkConfig,
+        logLevel: Logger.Level = .info,
+        logFormat: LogFormat = .json,
+        resolved: [ResolvedVariable] = [],
+        notices: [String] = []
+    ) {
+        self.source = source
+        self.sink = sink
+        self.logLevel = logLevel
+        self.logFormat = logFormat
+        self.resolved = resolved
+        self.notices = notices
+    }
+
+    /// Reads all settings; connects to nothing.
+    ///
+    /// - Parameters:
+    ///   - environment: the process environment, see ``ProcessEnvironment/current()``. An empty value counts as not set.
+    ///   - envFile: the path of a file of variables, which the environment overrides.
+    /// - Returns: the settings, complete and checked.
+    /// - Throws: ``SettingsProblems`` with everything that is wrong.
+    public static func load(
+        environment: [String: String],
+        envFile: String? = nil
+    ) throws(SettingsProblems) -> DaemonSettings {
+        try load(environment: environment, envFile: envFile, sinks: SinkChoice.registered)
+    }
+
+    static func load(
+        environment: [String: String],
+        envFile: String?,
+        sinks: [SinkChoice]
+    ) throws(SettingsProblems) -> DaemonSettings {
+        let inputs = Inputs(environment: environment, envFile: envFile)
+        var loader = SettingsLoader(inputs, environment: environment, sinks: sinks)
+        return try loader.load()
+    }
+}

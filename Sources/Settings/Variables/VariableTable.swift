@@ -1,0 +1,258 @@
+import CdcCore
+
+/// The one table of variables. A new setting is a line here, a field of `SourceConfig` or `SinkConfig`, and a line in
+/// the loader; messages and `env.example` follow.
+extension Variable {
+    /// Every variable, in the order in which `env.example` lists them.
+    public static let all: [Variable] = source + sink + log
+
+    static let source: [Variable] = [
+        sourceURL, sourcePassword, sourceSlotName, sourcePublicationName, sourceTables, sourceSnapshot,
+        sourceHeartbeatInterval,
+    ]
+
+    static let sink: [Variable] = [
+        sinkType, sinkURL, sinkPort, sinkDatabase, sinkSchema, sinkUser, sinkPassword, sinkPipeline, sinkTableName,
+        sinkBatchSize, sinkBatchBytes, sinkFlushInterval, sinkMemoryLimit, sinkMaxRetries, sinkRetryInitial,
+        sinkRetryMax, sinkShutdownTimeout, sinkDeleteMode, sinkAuditColumns, sinkOnUnrepresentable,
+    ]
+
+    static let log: [Variable] = [logLevel, logFormat]
+
+    // MARK: Source
+
+    static let sourceURL = Variable(
+        "SOURCE_URL",
+        .sourceURL,
+        default: .required,
+        example: "postgres://replicator@db.example.com:5432/shop",
+        isSecret: true,
+        meaning: "The PostgreSQL database to read, as libpq takes it; its role needs the REPLICATION attribute. "
+            + "replication=database is accepted and not needed."
+    )
+    static let sourcePassword = Variable(
+        "SOURCE_PASSWORD",
+        .password,
+        default: .none,
+        example: "secret",
+        isSecret: true,
+        meaning: "The password, where SOURCE_URL has none. libpq's own ways (~/.pgpass, PGPASSFILE) work too."
+    )
+    static let sourceSlotName = Variable(
+        "SOURCE_SLOT_NAME",
+        .slotName,
+        default: .value("dbmazz_slot"),
+        example: "dbmazz_orders",
+        meaning: "The permanent replication slot. It is created at the first start and never dropped by dbmazz-sink."
+    )
+    static let sourcePublicationName = Variable(
+        "SOURCE_PUBLICATION_NAME",
+        .text(maxBytes: 63),
+        default: .value("dbmazz_pub"),
+        example: "dbmazz_orders",
+        meaning: "The publication. It is created if it does not exist."
+    )
+    static let sourceTables = Variable(
+        "SOURCE_TABLES",
+        .tablePatterns,
+        default: .computed("every table of the publication; every table there is, if the publication has to be made"),
+        example: "public.orders,sales.*",
+        meaning: "Which tables to take. Names are compared as written, case matters; a name with a comma, a dot or a "
+            + "space goes in double quotes, as in \"My Schema\".\"a,b\"."
+    )
+    static let sourceSnapshot = Variable(
+        "SOURCE_SNAPSHOT",
+        .choice(SnapshotMode.allCases.map(\.rawValue)),
+        default: .value("initial"),
+        example: "initial",
+        meaning: "initial copies the tables that the sink does not have yet, then streams; never streams changes from "
+            + "now on; only copies from a temporary slot and ends."
+    )
+    static let sourceHeartbeatInterval = Variable(
+        "SOURCE_HEARTBEAT_INTERVAL_MS",
+        .wholeNumber(100...86_400_000, unit: .milliseconds, special: Special(text: "0", meaning: "none")),
+        default: .value("10000"),
+        example: "10000",
+        meaning: "How often a small message is written to the source's WAL, so that the slot of an idle database moves "
+            + "on."
+    )
+
+    // MARK: Sink
+
+    static let sinkType = Variable(
+        "SINK_TYPE",
+        .sink,
+        default: .value("sqlite"),
+        example: "sqlite",
+        meaning: "Where the changes go."
+    )
+    static let sinkURL = Variable(
+        "SINK_URL",
+        .text(maxBytes: 4096),
+        default: .computed("sqlite: dbmazz-sink.db in $STATE_DIRECTORY, else in the working directory"),
+        example: "sqlite:///var/lib/dbmazz-sink/shop.db",
+        isSecret: true,
+        meaning: "The target. For sqlite a path or sqlite:///absolute/path.db."
+    )
+    static let sinkPort = Variable(
+        "SINK_PORT",
+        .wholeNumber(1...65535, unit: .count),
+        default: .none,
+        example: "5432",
+        meaning: "The target's port, where SINK_URL has none."
+    )
+    static let sinkDatabase = Variable(
+        "SINK_DATABASE",
+        .text(maxBytes: 255),
+        default: .none,
+        example: "shop",
+        meaning: "The target's database, where SINK_URL has none."
+    )
+    static let sinkSchema = Variable(
+        "SINK_SCHEMA",
+        .text(maxBytes: 255),
+        default: .none,
+        example: "replica",
+        meaning: "The schema in which tables are made, for targets that have schemas."
+    )
+    static let sinkUser = Variable(
+        "SINK_USER",
+        .text(maxBytes: 255),
+        default: .none,
+        example: "loader",
+        meaning: "The target's user, where SINK_URL has none."
+    )
+    static let sinkPassword = Variable(
+        "SINK_PASSWORD",
+        .password,
+        default: .none,
+        example: "secret",
+        isSecret: true,
+        meaning: "The target's password, where SINK_URL has none."
+    )
+    static let sinkPipeline = Variable(
+        "SINK_PIPELINE",
+        .text(maxBytes: 128),
+        default: .computed("the source's system identifier and slot name"),
+        example: "shop_orders",
+        meaning: "The name under which the target remembers how far it is. Keep it when the source's slot gets another "
+            + "name; two daemons on one target need two."
+    )
+    static let sinkTableName = Variable(
+        "SINK_TABLE_NAME",
+        .tableNameTemplate,
+        default: .computed("{table} for schema public, {schema}_{table} for others"),
+        example: "{schema}_{table}",
+        meaning: "The name of a table at the target. Two source tables that would get one name are refused."
+    )
+    static let sinkBatchSize = Variable(
+        "SINK_BATCH_SIZE",
+        .wholeNumber(1...1_000_000, unit: .count),
+        default: .sink(.batchSize),
+        example: "10000",
+        meaning: "Rows of one table after which a batch is written."
+    )
+    static let sinkBatchBytes = Variable(
+        "SINK_BATCH_BYTES",
+        .wholeNumber(65536...1_073_741_824, unit: .bytes),
+        default: .sink(.batchBytes),
+        example: "8388608",
+        meaning: "Bytes after which a batch is written. At most half of SINK_MEMORY_LIMIT_MB, because one batch fills "
+            + "while another is written."
+    )
+    static let sinkFlushInterval = Variable(
+        "SINK_FLUSH_INTERVAL_MS",
+        .wholeNumber(
+            1...3_600_000,
+            unit: .milliseconds,
+            special: Special(text: "0", meaning: "as soon as the sink is free")
+        ),
+        default: .sink(.flushInterval),
+        example: "1000",
+        meaning: "The longest that a committed row waits for others before it is written."
+    )
+    static let sinkMemoryLimit = Variable(
+        "SINK_MEMORY_LIMIT_MB",
+        .wholeNumber(4...65536, unit: .mebibytes),
+        default: .value("32"),
+        example: "64",
+        meaning: "What all batches together may take, in MiB. When it is full, reading from the source waits."
+    )
+    static let sinkMaxRetries = Variable(
+        "SINK_MAX_RETRIES",
+        .wholeNumber(0...1_000_000, unit: .count, special: Special(text: "unlimited", meaning: "never give up")),
+        default: .value("unlimited"),
+        example: "20",
+        meaning: "How often a failed write or connection is repeated before the daemon ends with its exit code for a "
+            + "transient error."
+    )
+    static let sinkRetryInitial = Variable(
+        "SINK_RETRY_INITIAL_MS",
+        .wholeNumber(1...3_600_000, unit: .milliseconds),
+        default: .value("100"),
+        example: "100",
+        meaning: "The longest wait before the first repetition. It doubles each time; the actual wait is random below "
+            + "it."
+    )
+    static let sinkRetryMax = Variable(
+        "SINK_RETRY_MAX_MS",
+        .wholeNumber(1...86_400_000, unit: .milliseconds),
+        default: .value("30000"),
+        example: "30000",
+        meaning: "The longest wait before any repetition."
+    )
+    static let sinkShutdownTimeout = Variable(
+        "SINK_SHUTDOWN_TIMEOUT_MS",
+        .wholeNumber(0...3_600_000, unit: .milliseconds),
+        default: .value("30000"),
+        example: "30000",
+        meaning: "How long a stop may go on writing what was already read. What is not durable by then is repeated "
+            + "after the next start."
+    )
+    static let sinkDeleteMode = Variable(
+        "SINK_DELETE_MODE",
+        .choice(DeleteMode.allCases.map(\.rawValue)),
+        default: .value("hard"),
+        example: "soft",
+        meaning: "hard removes a deleted row; soft keeps it and sets dbmazz_is_deleted."
+    )
+    static let sinkAuditColumns = Variable(
+        "SINK_AUDIT_COLUMNS",
+        .choice(
+            ["true", "false"],
+            aliases: ["yes": "true", "on": "true", "1": "true", "no": "false", "off": "false", "0": "false"]
+        ),
+        default: .sink(.auditColumns),
+        example: "true",
+        meaning: "Whether tables get the columns dbmazz_op_type, dbmazz_is_deleted, dbmazz_synced_at and "
+            + "dbmazz_cdc_version. Always true with SINK_DELETE_MODE=soft."
+    )
+    static let sinkOnUnrepresentable = Variable(
+        "SINK_ON_UNREPRESENTABLE",
+        .choice(UnrepresentablePolicy.allCases.map(\.rawValue)),
+        default: .value("error"),
+        example: "error",
+        meaning: "What happens to a value that the target cannot hold exactly. error stops the daemon and names table "
+            + "and column."
+    )
+
+    // MARK: Log
+
+    static let logLevel = Variable(
+        "LOG_LEVEL",
+        .choice(
+            ["trace", "debug", "info", "notice", "warning", "error", "critical"],
+            aliases: ["warn": "warning", "err": "error", "crit": "critical", "fatal": "critical"]
+        ),
+        default: .value("info"),
+        example: "debug",
+        meaning: "The least important events that are logged."
+    )
+    static let logFormat = Variable(
+        "LOG_FORMAT",
+        .choice(LogFormat.allCases.map(\.rawValue)),
+        default: .value("json"),
+        example: "text",
+        meaning: "json writes one JSON object a line to standard error, text writes lines for people."
+    )
+}

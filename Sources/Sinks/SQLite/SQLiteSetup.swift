@@ -1,0 +1,254 @@
+internal import CdcCore
+
+/// Creates what is missing in the file and compares what is there. Finds every difference before it reports.
+struct SQLiteSetup {
+    let connection: SQLiteConnection
+    let config: SQLiteConfig
+    let pipeline: PipelineIdentity
+
+    private var state: SQLiteState { SQLiteState(connection: connection) }
+
+    /// What is wrong with one table, and what to do.
+    private struct Difference {
+        let table: TableRef
+        let cause: String
+        let remedy: String
+    }
+
+    /// Runs inside a transaction of the caller, who rolls back on an error: either everything is set up or nothing.
+    func run(_ tables: [TableSchema]) throws(SinkError) {
+        try report(SQLiteNames(auditColumns: config.auditColumns).problems(of: tables).map {
+            Difference(table: $0.table, cause: $0.cause, remedy: $0.remedy)
+        }, kind: .configuration)
+        try state.create()
+        try checkIdentity()
+        let registered = try state.registrations(pipeline.name)
+        var differences: [Difference] = []
+        for table in tables {
+            differences += try prepare(table, registered: registered[table.ref])
+        }
+        try report(differences, kind: .schemaMismatch)
+        try state.saveIdentity(pipeline)
+        for table in tables { try state.register(table, pipeline.name) }
+    }
+
+    private func checkIdentity() throws(SinkError) {
+        let known = try state.load(pipeline.name)
+        guard let known, known.source.systemIdentifier != pipeline.source.systemIdentifier else { return }
+        throw SinkError(
+            .configuration, operation: "set up sink",
+            cause: "pipeline \"\(pipeline.name)\" in \(connection.path) belongs to the source system "
+                + "\(known.source.systemIdentifier), not to \(pipeline.source.systemIdentifier)",
+            remedy: "set SINK_PIPELINE or SINK_URL to another one")
+    }
+
+    // MARK: One table
+
+    private func prepare(_ table: TableSchema, registered: SQLiteState.Registration?) throws(SinkError) -> [Difference] {
+        let there = try SQLiteTable.read(table.sinkName, connection)
+        if let registered {
+            if registered.sinkTable.sqliteFolded != table.sinkName.sqliteFolded {
+                return [renamed(table, from: registered.sinkTable)]
+            }
+            if there == nil && registered.consistentPoint != nil { return [lost(table)] }
+        } else if let owner = try owner(of: table.sinkName) {
+            return [owned(table, by: owner)]
+        }
+        guard let there else {
+            try create(table)
+            return []
+        }
+        let differences = compare(table, there)
+        if differences.isEmpty, registered == nil, try !isEmpty(table.sinkName) { return [foreign(table)] }
+        return differences
+    }
+
+    private func create(_ table: TableSchema) throws(SinkError) {
+        var parts = SQLiteColumn.all(of: table, audit: config.auditColumns).map(\.definition)
+        if table.hasKey {
+            // A single INTEGER column becomes SQLite's own row number this way: one tree instead of two.
+            let key = table.key.map { table.columns[$0].name.quotedIdentifier }.joined(separator: ", ")
+            parts.append("PRIMARY KEY(\(key))")
+        }
+        let name = table.sinkName.quotedIdentifier
+        do throws(SinkError) {
+            try connection.execute(
+                "CREATE TABLE \(name)(\(parts.joined(separator: ", "))) STRICT", operation: "create table")
+            if let index = oldRowIndex(table) { try connection.execute(index, operation: "create index") }
+        } catch {
+            var error = error
+            error.table = table.ref
+            throw error
+        }
+    }
+
+    /// Without a key, under REPLICA IDENTITY FULL, each update and delete looks its row up by its values: without an index
+    /// that reads the whole table each time.
+    private func oldRowIndex(_ table: TableSchema) -> String? {
+        guard !table.hasKey, table.identity == .full else { return nil }
+        let narrow = table.columns.filter { $0.type.isNarrow }.prefix(4)
+        let columns = narrow.isEmpty ? table.columns.prefix(1) : narrow
+        guard !columns.isEmpty else { return nil }
+        let names = columns.map { $0.name.quotedIdentifier }.joined(separator: ", ")
+        let index = "dbmazz_old_row_\(table.sinkName)".quotedIdentifier
+        return "CREATE INDEX \(index) ON \(table.sinkName.quotedIdentifier)(\(names))"
+    }
+
+    private func isEmpty(_ name: String) throws(SinkError) -> Bool {
+        try connection.rows("SELECT 1 FROM \(name.quotedIdentifier) LIMIT 1", operation: "look into table").isEmpty
+    }
+
+    /// The pipeline that another registration of the table belongs to.
+    private func owner(of name: String) throws(SinkError) -> String? {
+        let rows = try connection.rows(
+            "SELECT pipeline FROM \(SQLiteState.tableTable) WHERE sink_table=?1 COLLATE NOCASE LIMIT 1", [name],
+            operation: "read copy state")
+        return rows.first?.first ?? nil
+    }
+
+    // MARK: Comparison
+
+    private func compare(_ table: TableSchema, _ there: SQLiteTable) -> [Difference] {
+        guard there.isTable, there.isStrict else {
+            return [
+                Difference(
+                    table: table.ref,
+                    cause: "\"\(there.name)\" at the sink is \(there.isTable ? "a table that is not STRICT" : "no table")",
+                    remedy: "rename it, or set SINK_TABLE_NAME")
+            ]
+        }
+        return compareColumns(table, there) + compareKey(table, there)
+    }
+
+    private func compareColumns(_ table: TableSchema, _ there: SQLiteTable) -> [Difference] {
+        let name = table.sinkName.quotedIdentifier
+        var differences: [Difference] = []
+        func add(_ cause: String, _ remedy: String) {
+            differences.append(Difference(table: table.ref, cause: cause, remedy: remedy))
+        }
+        var extra = there.columns
+        for wanted in SQLiteColumn.all(of: table, audit: config.auditColumns) {
+            let quoted = wanted.name.quotedIdentifier
+            guard let place = extra.firstIndex(where: { $0.name.sqliteFolded == wanted.name.sqliteFolded }) else {
+                add("column \(quoted) is missing", "ALTER TABLE \(name) ADD COLUMN \(quoted) \(wanted.declaredType);")
+                continue
+            }
+            let found = extra.remove(at: place)
+            if found.type.sqliteFolded != wanted.declaredType.sqliteFolded {
+                add(
+                    "column \(quoted) is \(found.type) instead of \(wanted.declaredType)",
+                    "copy the table anew under another SINK_TABLE_NAME")
+            } else if found.isNotNull && wanted.isNullable {
+                add("column \(quoted) is NOT NULL", "copy the table anew under another SINK_TABLE_NAME")
+            }
+        }
+        for column in extra {
+            let quoted = column.name.quotedIdentifier
+            add("column \(quoted) is not in the source", "ALTER TABLE \(name) DROP COLUMN \(quoted);")
+        }
+        return differences
+    }
+
+    private func compareKey(_ table: TableSchema, _ there: SQLiteTable) -> [Difference] {
+        let wanted = table.key.map { table.columns[$0].name }
+        guard wanted.map(\.sqliteFolded) != there.key.map(\.sqliteFolded) else { return [] }
+        func list(_ names: [String]) -> String {
+            names.isEmpty ? "no key" : "the key (\(names.map(\.quotedIdentifier).joined(separator: ", ")))"
+        }
+        return [
+            Difference(
+                table: table.ref, cause: "it has \(list(there.key)) instead of \(list(wanted))",
+                remedy: "copy the table anew under another SINK_TABLE_NAME")
+        ]
+    }
+
+    // MARK: Reports
+
+    private func renamed(_ table: TableSchema, from old: String) -> Difference {
+        let rename = "ALTER TABLE \(old.quotedIdentifier) RENAME TO \(table.sinkName.quotedIdentifier);"
+        let register = "UPDATE \(SQLiteState.tableTable) SET sink_table=\(table.sinkName.quotedLiteral) \(registration(table));"
+        return Difference(
+            table: table.ref, cause: "it was copied to table \"\(old)\", and is now to be \"\(table.sinkName)\"",
+            remedy: "\(rename) \(register)")
+    }
+
+    private func lost(_ table: TableSchema) -> Difference {
+        Difference(
+            table: table.ref, cause: "table \"\(table.sinkName)\", which was copied, is gone",
+            remedy: "to copy it again: DELETE FROM \(SQLiteState.tableTable) \(registration(table));")
+    }
+
+    private func owned(_ table: TableSchema, by owner: String) -> Difference {
+        Difference(
+            table: table.ref, cause: "table \"\(table.sinkName)\" belongs to pipeline \"\(owner)\"",
+            remedy: "set SINK_TABLE_NAME or SINK_URL to another one")
+    }
+
+    private func foreign(_ table: TableSchema) -> Difference {
+        Difference(
+            table: table.ref, cause: "table \"\(table.sinkName)\" has rows that this pipeline did not write",
+            remedy: "rename or empty it, or set SINK_TABLE_NAME")
+    }
+
+    private func registration(_ table: TableSchema) -> String {
+        "WHERE pipeline=\(pipeline.name.quotedLiteral) AND source_schema=\(table.ref.schema.quotedLiteral) "
+            + "AND source_table=\(table.ref.name.quotedLiteral)"
+    }
+
+    private func report(_ differences: [Difference], kind: SinkError.Kind) throws(SinkError) {
+        guard let first = differences.first else { return }
+        let isOne = differences.allSatisfy { $0.table == first.table }
+        let causes = differences.map { isOne ? $0.cause : "\($0.table): \($0.cause)" }
+        var remedies: [String] = []
+        for difference in differences where !remedies.contains(difference.remedy) { remedies.append(difference.remedy) }
+        throw SinkError(
+            kind, operation: "set up sink", table: isOne ? first.table : nil, cause: causes.joined(separator: "; "),
+            remedy: remedies.joined(separator: " "))
+    }
+}
+
+extension DataType {
+    /// Whether values are short, so that an index over them is small.
+    fileprivate var isNarrow: Bool {
+        switch self {
+        case .boolean, .int16, .int32, .int64, .uint32, .uint64, .float32, .float64, .decimal, .uuid, .date, .time,
+            .timestamp, .timestampTz:
+            true
+        case .string, .text, .json, .jsonb, .bytes, .other: false
+        }
+    }
+}
+
+/// A table as SQLite's catalog has it.
+struct SQLiteTable {
+    struct Column {
+        let name: String
+        let type: String
+        let isNotNull: Bool
+    }
+
+    let name: String
+    let isTable: Bool
+    let isStrict: Bool
+    let columns: [Column]
+    /// The names of the key's columns, in the key's order.
+    let key: [String]
+
+    /// Nil if nothing has the name.
+    static func read(_ name: String, _ connection: SQLiteConnection) throws(SinkError) -> SQLiteTable? {
+        let operation = "read catalog"
+        let rows = try connection.rows(
+            "SELECT name, type, strict FROM pragma_table_list WHERE schema='main' AND name=?1 COLLATE NOCASE", [name],
+            operation: operation)
+        guard let row = rows.first else { return nil }
+        let columns = try connection.rows(
+            "SELECT name, type, \"notnull\", pk FROM pragma_table_xinfo(?1)", [row[0]], operation: operation)
+        let key = columns.compactMap { column in
+            column[3].flatMap { Int($0) }.flatMap { place in place > 0 ? (place, column[0] ?? "") : nil }
+        }
+        return SQLiteTable(
+            name: row[0] ?? name, isTable: row[1] == "table", isStrict: row[2] == "1",
+            columns: columns.map { Column(name: $0[0] ?? "", type: $0[1] ?? "", isNotNull: $0[2] == "1") },
+            key: key.sorted { $0.0 < $1.0 }.map(\.1))
+    }
+}

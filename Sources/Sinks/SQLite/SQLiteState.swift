@@ -1,0 +1,150 @@
+internal import CSQLite
+internal import CdcCore
+
+/// The sink's own two tables: how far each pipeline is, and which table of the source each table here is.
+struct SQLiteState {
+    static let positionTable = "dbmazz_position"
+    static let tableTable = "dbmazz_table"
+
+    let connection: SQLiteConnection
+
+    /// A table of the source as it is registered here.
+    struct Registration {
+        let sinkTable: String
+        let consistentPoint: String?
+    }
+
+    /// Makes the two tables if they are missing.
+    func create() throws(SinkError) {
+        try connection.execute(
+            """
+            CREATE TABLE IF NOT EXISTS \(SQLiteState.positionTable)(
+                pipeline TEXT NOT NULL PRIMARY KEY, system_identifier TEXT NOT NULL, timeline INTEGER NOT NULL,
+                slot TEXT NOT NULL, lsn TEXT, commit_lsn TEXT, updated_at TEXT NOT NULL
+            ) STRICT;
+            CREATE TABLE IF NOT EXISTS \(SQLiteState.tableTable)(
+                pipeline TEXT NOT NULL, source_schema TEXT NOT NULL, source_table TEXT NOT NULL,
+                sink_table TEXT NOT NULL, consistent_point TEXT,
+                PRIMARY KEY(pipeline, source_schema, source_table)
+            ) STRICT;
+            """, operation: "create state tables")
+    }
+
+    // MARK: Position
+
+    /// What is known of a pipeline; nil where the tables or its row are missing.
+    func load(_ pipeline: String) throws(SinkError) -> PipelineState? {
+        guard try hasTables() else { return nil }
+        let rows = try connection.rows(
+            "SELECT system_identifier, timeline, slot, lsn, commit_lsn FROM \(SQLiteState.positionTable) WHERE pipeline=?1",
+            [pipeline], operation: "read position")
+        guard let row = rows.first else { return nil }
+        guard let system = row[0], let timeline = row[1].flatMap({ UInt32($0) }), let slot = row[2] else {
+            throw corrupt(SQLiteState.positionTable, pipeline)
+        }
+        return PipelineState(
+            source: SourceIdentity(systemIdentifier: system, timeline: timeline, slot: slot),
+            position: try position(lsn: row[3], commitLSN: row[4], pipeline), copies: try copies(pipeline))
+    }
+
+    /// The stored position of a pipeline; nil until its first copy is complete.
+    func position(_ pipeline: String) throws(SinkError) -> SourcePosition? {
+        let rows = try connection.rows(
+            "SELECT lsn, commit_lsn FROM \(SQLiteState.positionTable) WHERE pipeline=?1", [pipeline],
+            operation: "read position")
+        guard let row = rows.first else { return nil }
+        return try position(lsn: row[0], commitLSN: row[1], pipeline)
+    }
+
+    private func position(lsn: String?, commitLSN: String?, _ pipeline: String) throws(SinkError) -> SourcePosition? {
+        guard lsn != nil || commitLSN != nil else { return nil }
+        guard let end = lsn.flatMap({ LSN($0) }), let commit = commitLSN.flatMap({ LSN($0) }) else {
+            throw corrupt(SQLiteState.positionTable, pipeline)
+        }
+        return SourcePosition(commitLSN: commit, endLSN: end)
+    }
+
+    private func copies(_ pipeline: String) throws(SinkError) -> [TableRef: LSN] {
+        var copies: [TableRef: LSN] = [:]
+        for (table, registration) in try registrations(pipeline) {
+            guard let text = registration.consistentPoint else { continue }
+            guard let point = LSN(text) else { throw corrupt(SQLiteState.tableTable, pipeline) }
+            copies[table] = point
+        }
+        return copies
+    }
+
+    /// Makes or renews the pipeline's row; its position stays.
+    func saveIdentity(_ pipeline: PipelineIdentity) throws(SinkError) {
+        try connection.run(
+            """
+            INSERT INTO \(SQLiteState.positionTable)(pipeline, system_identifier, timeline, slot, updated_at)
+            VALUES(?1, ?2, CAST(?3 AS INTEGER), ?4, ?5)
+            ON CONFLICT(pipeline) DO UPDATE SET timeline=excluded.timeline, slot=excluded.slot
+            """,
+            [
+                pipeline.name, pipeline.source.systemIdentifier, String(pipeline.source.timeline), pipeline.source.slot,
+                Timestamp.iso(milliseconds: Timestamp.nowMilliseconds()),
+            ], operation: "store identity")
+    }
+
+    /// The statement that moves a pipeline's position on.
+    ///
+    /// It compares the position before: a second daemon that writes under the same pipeline is found out, because one of
+    /// the two moves a position that the other does not know.
+    static let moveSQL = """
+        UPDATE \(positionTable) SET lsn=?2, commit_lsn=?3, updated_at=?4 WHERE pipeline=?1 AND lsn IS ?5
+        """
+
+    // MARK: Tables
+
+    /// The tables registered for a pipeline.
+    func registrations(_ pipeline: String) throws(SinkError) -> [TableRef: Registration] {
+        let rows = try connection.rows(
+            "SELECT source_schema, source_table, sink_table, consistent_point FROM \(SQLiteState.tableTable) WHERE pipeline=?1",
+            [pipeline], operation: "read copy state")
+        var registrations: [TableRef: Registration] = [:]
+        for row in rows {
+            guard let schema = row[0], let table = row[1], let sinkTable = row[2] else {
+                throw corrupt(SQLiteState.tableTable, pipeline)
+            }
+            registrations[TableRef(schema: schema, name: table)] = Registration(
+                sinkTable: sinkTable, consistentPoint: row[3])
+        }
+        return registrations
+    }
+
+    /// Registers a table whose copy is to come; a registration that is there stays.
+    func register(_ table: TableSchema, _ pipeline: String) throws(SinkError) {
+        try connection.run(
+            """
+            INSERT INTO \(SQLiteState.tableTable)(pipeline, source_schema, source_table, sink_table)
+            VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING
+            """,
+            [pipeline, table.ref.schema, table.ref.name, table.sinkName], operation: "register table")
+    }
+
+    /// Stores how far a table's copy is: nil where it has begun, the consistent point where it is complete.
+    func setConsistentPoint(_ point: LSN?, of table: TableRef, _ pipeline: String) throws(SinkError) {
+        try connection.run(
+            """
+            UPDATE \(SQLiteState.tableTable) SET consistent_point=?4
+            WHERE pipeline=?1 AND source_schema=?2 AND source_table=?3
+            """,
+            [pipeline, table.schema, table.name, point?.description], operation: "store copy state")
+    }
+
+    private func hasTables() throws(SinkError) -> Bool {
+        let names = [SQLiteState.positionTable, SQLiteState.tableTable]
+        let rows = try connection.rows(
+            "SELECT name FROM sqlite_schema WHERE type='table' AND name IN (?1, ?2)", names, operation: "read position")
+        return rows.count == names.count
+    }
+
+    private func corrupt(_ table: String, _ pipeline: String) -> SinkError {
+        SinkError(
+            .permanent, operation: "read position",
+            cause: "the row of pipeline \"\(pipeline)\" in table \(table) of \(connection.path) is not as it was written",
+            remedy: "restore the file from a backup, or remove it and the slot and copy anew")
+    }
+}

@@ -1,0 +1,45 @@
+internal import CdcCore
+
+/// Collects what is wrong with a sink's settings, so that everything is reported at once.
+struct SettingsCheck {
+    private let sink: String
+    private var problems: [String] = []
+
+    init(sink: String) {
+        self.sink = sink
+    }
+
+    /// Notes a problem together with its remedy, as one clause.
+    mutating func add(_ problem: String) {
+        problems.append(problem)
+    }
+
+    /// Refuses the variables of network targets: a setting that does nothing is a misunderstanding.
+    mutating func refuseServerSettings(of config: SinkConfig) {
+        refuse("SINK_PORT", isSet: config.port != nil)
+        refuse("SINK_DATABASE", isSet: config.database != nil)
+        refuse("SINK_SCHEMA", isSet: config.schema != nil)
+        refuse("SINK_USER", isSet: config.user != nil)
+        refuse("SINK_PASSWORD", isSet: config.password != nil)
+    }
+
+    /// Refuses what only a sink with tables has.
+    mutating func refuseTableSettings(of config: SinkConfig) {
+        refuse("SINK_URL", isSet: config.url != nil)
+        if config.deleteMode == .soft { add("\(sink) keeps no rows: remove SINK_DELETE_MODE=soft") }
+        if config.auditColumns { add("\(sink) has no audit columns: remove SINK_AUDIT_COLUMNS=true") }
+    }
+
+    /// Notes that the sink does not know a variable that is set.
+    mutating func refuse(_ variable: String, isSet: Bool) {
+        if isSet { add("\(sink) has no \(variable): remove it") }
+    }
+
+    /// Throws everything noted, if anything was.
+    func finish() throws(SinkError) {
+        guard !problems.isEmpty else { return }
+        throw SinkError(
+            .configuration, operation: "read settings of sink \(sink)", cause: problems.joined(separator: "; "),
+            remedy: "see the sink's README for its variables")
+    }
+}

@@ -1,0 +1,5 @@
+/// The version of this build.
+enum Version {
+    /// As `--version` prints it.
+    static let text = "0.1.0"
+}
