@@ -47,6 +47,7 @@ public struct CopyTextDecoder: ~Copyable {
         plain.reserveCapacity(line.byteCount)
         let last = line.byteCount - 1
         var offset = 0
+        var start = 0
         var isNull = false
         while offset < last {
             let run = plainRun(line, from: offset, to: last)
@@ -58,15 +59,32 @@ public struct CopyTextDecoder: ~Copyable {
             let byte = line.byte(offset)
             offset += 1
             if byte == UInt8(ascii: "\t") {
-                ends.append(isNull ? -1 : plain.count)
+                try endValue(isNull: isNull, from: start, at: offset)
+                start = plain.count
                 isNull = false
             } else {
                 guard offset < last else { throw WireError("escape at the end of a copied row", at: offset) }
-                if line.byte(offset) == UInt8(ascii: "N") { isNull = true } else { plain.append(try escaped(line, offset)) }
+                if line.byte(offset) == UInt8(ascii: "N") {
+                    guard !isNull, plain.count == start else { throw CopyTextDecoder.misplacedNull(at: offset) }
+                    isNull = true
+                } else {
+                    plain.append(try escaped(line, offset))
+                }
                 offset += 1
             }
         }
+        try endValue(isNull: isNull, from: start, at: offset)
+    }
+
+    /// Notes where a value ends. `\N` is NULL only where it stands alone.
+    @inline(__always)
+    private mutating func endValue(isNull: Bool, from start: Int, at offset: Int) throws(WireError) {
+        guard !isNull || plain.count == start else { throw CopyTextDecoder.misplacedNull(at: offset) }
         ends.append(isNull ? -1 : plain.count)
+    }
+
+    private static func misplacedNull(at offset: Int) -> WireError {
+        WireError("NULL beside other bytes of a value in a copied row", at: offset)
     }
 
     /// Where the bytes that stand for themselves end.

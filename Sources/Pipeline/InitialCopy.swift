@@ -28,7 +28,12 @@ struct InitialCopy {
         logger.info("copy begins", metadata: ["tables": "\(tables.count)"])
         _ = try link.call(.beginCopy(schemas))
         let point: LSN
-        do throws(SourceError) { point = try connection.beginSnapshot(slot: slot) } catch { throw SessionEnd(error) }
+        do throws(SourceError) {
+            point = try connection.beginSnapshot(slot: slot)
+            try connection.lockForCopy(tables)
+        } catch {
+            throw SessionEnd(error)
+        }
         var copier = TableCopier(schemas: schemas, point: point, link: link, options: options)
         for (index, table) in tables.enumerated() {
             let before = copier.rows
@@ -43,11 +48,8 @@ struct InitialCopy {
     /// The statement that reads a table: published columns, published rows, children only where they are partitions.
     static func statement(_ table: SourceTable) -> String {
         let columns = table.columns.map { PostgresConnection.quote(identifier: $0.name) }.joined(separator: ", ")
-        let name =
-            PostgresConnection.quote(identifier: table.ref.schema) + "."
-            + PostgresConnection.quote(identifier: table.ref.name)
         let filter = table.rowFilter.map { " WHERE \($0)" } ?? ""
-        return "COPY (SELECT \(columns) FROM \(table.isPartitioned ? "" : "ONLY ")\(name)\(filter)) TO STDOUT"
+        return "COPY (SELECT \(columns) FROM \(table.isPartitioned ? "" : "ONLY ")\(table.quotedName)\(filter)) TO STDOUT"
     }
 }
 

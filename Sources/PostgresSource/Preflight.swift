@@ -75,7 +75,7 @@ public struct Preflight {
             let grant =
                 row[1] != "t"
                 ? "run GRANT USAGE ON SCHEMA \(schema) TO \(user);"
-                : "run GRANT SELECT ON \(Publication.quote(table.ref)) TO \(user);"
+                : "run GRANT SELECT ON \(table.quotedName) TO \(user);"
             findings.append(("user \(row[3] ?? "?") may not read \(table.ref)", grant))
         }
         try Preflight.report(findings)

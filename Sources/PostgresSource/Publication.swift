@@ -63,7 +63,7 @@ public struct Publication {
         try checkPatterns(all.map(\.ref))
         guard !wanted.isEmpty else { throw nothingToCarry() }
         try checkKeys(wanted, publishesOldRows: true)
-        let names = wanted.map { Publication.quote($0.ref) }.joined(separator: ", ")
+        let names = wanted.map(\.quotedName).joined(separator: ", ")
         try session.execute(
             "CREATE PUBLICATION \(quotedName) FOR TABLE \(names) WITH (publish_via_partition_root = true)",
             as: "create publication \(config.publicationName)")
@@ -101,7 +101,7 @@ public struct Publication {
         guard publishesOldRows else { return }
         let bad = tables.filter { !$0.identifiesRows }
         guard !bad.isEmpty else { return }
-        let statements = bad.map { "ALTER TABLE \(Publication.quote($0.ref)) REPLICA IDENTITY FULL;" }
+        let statements = bad.map { "ALTER TABLE \($0.quotedName) REPLICA IDENTITY FULL;" }
         throw SourceError(
             .configuration, operation: operation,
             cause: "without a primary key or REPLICA IDENTITY FULL, updates and deletes of these tables would fail at the "

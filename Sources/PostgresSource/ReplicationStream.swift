@@ -55,6 +55,35 @@ extension PostgresConnection {
             slot: name)
     }
 
+    /// Locks the tables against TRUNCATE and rewrites until the snapshot's transaction ends, and checks that none happened
+    /// between the consistent point and the lock.
+    ///
+    /// A snapshot does not protect from TRUNCATE: the table would read as empty, although changes of its rows follow in the
+    /// stream. The snapshot's own view of `pg_class` still has the file that the table had at the consistent point.
+    ///
+    /// - Throws: a retriable ``SourceError`` if a table was rewritten meanwhile; the next attempt takes another snapshot.
+    public func lockForCopy(_ tables: [SourceTable]) throws(SourceError) {
+        guard !tables.isEmpty else { return }
+        let names = tables.map { ($0.isPartitioned ? "" : "ONLY ") + $0.quotedName }.joined(separator: ", ")
+        try execute("LOCK TABLE \(names) IN ACCESS SHARE MODE", as: "lock the tables against TRUNCATE")
+        let oids = tables.map { String($0.oid) }.joined(separator: ",")
+        let rewritten = try execute(
+            """
+            SELECT c.oid::pg_catalog.regclass FROM pg_catalog.pg_class c
+            WHERE c.relkind = 'r' AND c.relfilenode IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid)
+              AND (c.oid IN (\(oids)) OR c.oid IN (
+                SELECT p.relid FROM pg_catalog.unnest(ARRAY[\(oids)]::pg_catalog.oid[]) t(root),
+                  LATERAL pg_catalog.pg_partition_tree(t.root::pg_catalog.regclass) p))
+            """, as: "look for tables that were truncated meanwhile")
+        guard rewritten.isEmpty else {
+            throw SourceError(
+                .retriable, operation: "take the copy's snapshot",
+                cause: "\(rewritten.compactMap { $0.first ?? nil }.joined(separator: ", ")) was truncated or rewritten "
+                    + "at the same moment",
+                remedy: "taking another snapshot")
+        }
+    }
+
     private func consistentPoint(_ rows: Rows, slot: String) throws(SourceError) -> LSN {
         guard let row = rows.first, row.count > 1, let point = row[1].flatMap({ LSN($0) }) else {
             throw SourceError(

@@ -22,6 +22,11 @@ public struct SourceTable: Sendable {
         TableSchema(ref: ref, sinkName: sinkName, columns: columns, key: key, identity: identity)
     }
 
+    /// Schema and name, quoted.
+    public var quotedName: String {
+        PostgresConnection.quote(identifier: ref.schema) + "." + PostgresConnection.quote(identifier: ref.name)
+    }
+
     /// Whether updates and deletes can be told apart by row: a key, or the whole old row.
     public var identifiesRows: Bool {
         switch identity {

@@ -36,7 +36,7 @@ public struct DaemonSettings: Sendable {
     /// Reads all settings; connects to nothing.
     ///
     /// - Parameters:
-    ///   - environment: the process environment, see ``ProcessEnvironment/current()``. An empty value counts as not set.
+    ///   - environment: the process environment, see ``ProcessEnvironment/current()``; empty values do not count.
     ///   - envFile: the path of a file of variables, which the environment overrides.
     /// - Returns: the settings, complete and checked.
     /// - Throws: ``SettingsProblems`` with everything that is wrong.

@@ -13,8 +13,8 @@ public enum EnvExample {
         # example where the default is none or depends on something else.
         #
         # Read it with `dbmazz-sink --env-file FILE`, systemd's EnvironmentFile= or docker's --env-file. The process
-        # environment overrides the file. Write numbers with digits alone and no value in quotation marks if docker is to
-        # read it. An empty value counts as not set.
+        # environment overrides the file. Write numbers with digits alone, and no value in quotation marks if docker
+        # is to read it. An empty value counts as not set.
         #
         # A secret may also come from a file: NAME_FILE=/path, or a file called NAME in systemd's
         # $CREDENTIALS_DIRECTORY (LoadCredential=).

@@ -20,8 +20,8 @@ public enum ProcessEnvironment {
     /// Removes the secrets from the environment, so that neither a child nor `/proc/PID/environ` shows them.
     ///
     /// The kernel shows the memory that the process was started with; `unsetenv` only takes the pointer away, so the
-    /// bytes are overwritten first. Call it after loading and before the first thread is started: the C library does not
-    /// guard its environment against other threads that read it meanwhile.
+    /// bytes are overwritten first. Call it after loading and before the first thread is started: the C library does
+    /// not guard its environment against other threads that read it meanwhile.
     public static func removeSecrets() {
         for variable in Variable.all where variable.isSecret {
             forEachEntry { entry in
@@ -39,8 +39,6 @@ public enum ProcessEnvironment {
     }
 
     private static func forEachEntry(_ body: (UnsafeMutablePointer<CChar>) -> Void) {
-        // The pointer is imported as never null, but after clearenv it is.
-        guard UInt(bitPattern: environ) != 0 else { return }
         var entry = environ
         while let text = entry.pointee {
             body(text)

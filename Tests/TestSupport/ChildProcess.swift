@@ -17,7 +17,9 @@ public enum ExitStatus: Equatable, Sendable, CustomStringConvertible {
     }
 }
 
-/// A child process whose output goes to files. It is killed when the test process exits.
+/// A child process whose output goes to files.
+///
+/// It is killed when the test process exits.
 public final class ChildProcess: Sendable {
     /// The process id; meaningful until the process was waited for.
     public let pid: Int32
@@ -34,6 +36,7 @@ public final class ChildProcess: Sendable {
     ///   - standardError: A file to append to.
     ///   - workingDirectory: Where it starts.
     ///   - exitSignal: Sent when the test process exits while this one still runs.
+    /// - Throws: `HarnessError` when there is no such executable file.
     public init(
         executable: String,
         arguments: [String] = [],

@@ -1,7 +1,7 @@
 import Glibc
 import Synchronization
 
-/// The program under test as a process. It can be started again and again; each run has its own log files.
+/// The program under test as a process that can be started again and again; each run has its own log files.
 public final class Daemon: Sendable {
     /// Where the executable is.
     public let executable: String
@@ -21,6 +21,7 @@ public final class Daemon: Sendable {
     ///   - executable: Absolute path of `dbmazz-sink`.
     ///   - environment: Its variables; `PATH`, `HOME` and `LOG_FORMAT=json` are added where missing, nothing else.
     ///   - directory: For its logs; exists already.
+    ///   - arguments: Of the command line.
     public init(
         executable: String,
         environment: [String: String],

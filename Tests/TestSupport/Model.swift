@@ -53,7 +53,7 @@ struct Model: Sendable {
 
     var rowCount: Int { contents.reduce(0) { $0 + $1.count } }
 
-    /// Applies a transaction. An effect that finds no row is told: the harness, not the daemon, is then wrong.
+    /// Applies a transaction, and tells an effect that finds no row: the harness, not the daemon, is then wrong.
     mutating func apply(_ effects: [Effect]) -> String? {
         var problem: String?
         for effect in effects {
@@ -102,16 +102,23 @@ struct Model: Sendable {
             }
             var copies: [Bytes: Int] = [:]
             var seen: Set<Bytes> = []
-            try file.forEachRow(shape.sqliteSelect) { row in
-                let (key, found) = shape.found(row)
-                guard shape.hasKey else {
-                    copies[found, default: 0] += 1
-                    return
+            do {
+                try file.forEachRow(shape.sqliteSelect) { row in
+                    let (key, found) = shape.found(row)
+                    guard shape.hasKey else {
+                        copies[found, default: 0] += 1
+                        return
+                    }
+                    if !seen.insert(key).inserted {
+                        report.add("table \(shape.sqliteName): key \(RowEncoder.describe(key)) is there twice")
+                    }
+                    report.compare(shape, key: key, expected: expected.rows[key], found: found)
                 }
-                if !seen.insert(key).inserted {
-                    report.add("table \(shape.sqliteName): key \(RowEncoder.describe(key)) is there more than once")
-                }
-                report.compare(shape, key: key, expected: expected.rows[key], found: found)
+            } catch {
+                guard !error.isBusy else { throw error }
+                // A column that is missing, or a file that is no database any more.
+                report.add("table \(shape.sqliteName): \(error)")
+                continue
             }
             for key in expected.rows.keys where !seen.contains(key) { report.missing(shape, key: key) }
             report.compareCopies(shape, expected: expected.copies, found: copies)

@@ -14,7 +14,7 @@ public struct PgError: Error, CustomStringConvertible, Sendable {
     public var description: String { "[\(sqlState ?? "no SQLSTATE")] \(message)" }
 }
 
-/// A blocking connection to PostgreSQL. It belongs to one thread at a time.
+/// A blocking connection to PostgreSQL, for one thread at a time.
 public final class PgClient {
     /// The session settings under which the daemon reads values; `SET` commands of one simple query.
     public static let pinnedSettings = """
@@ -30,6 +30,7 @@ public final class PgClient {
     /// - Parameters:
     ///   - url: A libpq URI or connection string.
     ///   - pinned: Whether to apply `pinnedSettings` (an empty search_path among them: qualify every name).
+    /// - Throws: `PgError` when there is no connection.
     public init(_ url: String, pinned: Bool = true) throws(PgError) {
         let names: [UnsafePointer<CChar>?] = [Self.dbname, Self.connectTimeout, nil]
         let opened = url.withCString { url in

@@ -40,6 +40,7 @@ public final class PostgresServer: Sendable {
     ///   - fsync: False makes commits faster and crash tests of the machine meaningless (a crash of the server is
     ///     still safe: the operating system keeps what was written).
     ///   - binDirectory: Else `DBMAZZ_TEST_PG_BIN`, else the newest `/usr/lib/postgresql/*/bin`.
+    /// - Throws: `HarnessError` when there is no PostgreSQL, or initdb fails.
     public init(settings: [String: String] = [:], fsync: Bool = true, binDirectory: String? = nil) throws {
         let bin = try binDirectory ?? Self.findBinaries()
         self.binDirectory = bin
@@ -140,9 +141,7 @@ public final class PostgresServer: Sendable {
     /// The postmaster's process id, nil when it does not run.
     public var pid: Int32? { process.withLock { $0 }.flatMap { $0.isRunning ? $0.pid : nil } }
 
-    /// A libpq URI of a database of this server.
-    ///
-    /// - Parameter port: Another port, for example that of a `TcpProxy`.
+    /// A libpq URI of a database of this server, or of another port such as that of a `TcpProxy`.
     public func url(database: String = "postgres", user: String = "postgres", port: Int? = nil) -> String {
         "postgresql://\(user)@127.0.0.1:\(port ?? self.port)/\(database)"
     }
@@ -152,7 +151,7 @@ public final class PostgresServer: Sendable {
         try PgClient(url(database: database))
     }
 
-    /// Stops the server at once and deletes its directory. It cannot be started again.
+    /// Stops the server at once and deletes its directory.
     public func remove() {
         if isRunning {
             requestStop(.immediate)
@@ -197,7 +196,10 @@ public final class PostgresServer: Sendable {
         ]
         all.merge(settings) { $1 }
         let text = all.sorted { $0.key < $1.key }
-            .map { "\($0.key) = '\($0.value.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''"))'\n" }
+            .map { name, value in
+                let parts = value.split(separator: "'", omittingEmptySubsequences: false)
+                return "\(name) = '\(parts.joined(separator: "''"))'\n"
+            }
             .joined()
         let path = dataDirectory + "/postgresql.conf"
         let file = open(path, O_WRONLY | O_APPEND | O_CLOEXEC)
@@ -208,6 +210,7 @@ public final class PostgresServer: Sendable {
     }
 
     private static let guardianScript = """
+        trap '' TERM INT HUP
         while kill -0 "$1" 2>/dev/null; do sleep 1; done
         pid=$(head -n 1 "$2/data/postmaster.pid" 2>/dev/null) && kill -QUIT "$pid"
         sleep 2

@@ -180,15 +180,11 @@ struct RowEncoder {
                 let count = number()
                 let hash = number()
                 _ = number()
-                let start = Self.describeStart(content(Self.prefix))
+                let start = SQLiteValue.text(content(Self.prefix)).description
                 let name = tag == "t" ? "TEXT" : "BLOB"
-                cells.append("\(name) of \(count) bytes, hash \(String(hash, radix: 16)), starts \(start)")
+                cells.append("\(name) of \(count) bytes, hash \(String(hash, radix: 16)), starting with \(start)")
             }
         }
         return cells
-    }
-
-    private static func describeStart(_ bytes: [UInt8]) -> String {
-        String(decoding: bytes, as: UTF8.self).debugDescription
     }
 }

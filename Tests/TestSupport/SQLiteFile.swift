@@ -35,15 +35,17 @@ public enum SQLiteValue: Hashable, Sendable, CustomStringConvertible {
         case .integer(let value): "INTEGER \(value)"
         case .real(let value): "REAL \(value)"
         case .text(let bytes): "TEXT \(describe(bytes))"
-        case .blob(let bytes): "BLOB[\(bytes.count)] \(bytes.prefix(16).map { String($0, radix: 16) })"
+        case .blob(let bytes):
+            "BLOB[\(bytes.count)] \(bytes.prefix(16).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined())"
         }
     }
 }
 
-/// A text's bytes for a message: quoted, escaped, cut after 60 characters.
+/// A text's bytes for a message: quoted, cut after 60 bytes, everything but ASCII as scalars (é has two forms).
 func describe(_ bytes: [UInt8]) -> String {
     let text = String(decoding: bytes.prefix(60), as: UTF8.self)
-    return bytes.count <= 60 ? text.debugDescription : "\(text.debugDescription)… (\(bytes.count) bytes)"
+    let escaped = text.unicodeScalars.map { $0.escaped(asASCII: true) }.joined()
+    return bytes.count <= 60 ? "\"\(escaped)\"" : "\"\(escaped)\"… (\(bytes.count) bytes)"
 }
 
 /// An error of SQLite.
@@ -52,18 +54,23 @@ public struct SQLiteError: Error, CustomStringConvertible, Sendable {
     public let code: Int32
     /// SQLite's text, and the statement.
     public let description: String
+
+    /// Another connection held a lock for longer than the busy timeout.
+    public var isBusy: Bool { code & 0xFF == SQLITE_BUSY }
 }
 
-/// A connection to a SQLite file, for looking at what the daemon wrote. It belongs to one thread at a time.
+/// A connection to a SQLite file, for looking at what the daemon wrote; for one thread at a time.
 public final class SQLiteFile {
     private let database: OpaquePointer
 
     /// Opens a file.
     ///
     /// - Parameters:
+    ///   - path: The file.
     ///   - readOnly: False also lets SQLite roll back the journal that a killed writer left, which every reader must.
     ///   - create: Whether a missing file is made.
     ///   - busyTimeout: How long to wait for another connection's lock.
+    /// - Throws: `SQLiteError` when the file cannot be opened.
     public init(
         _ path: String,
         readOnly: Bool = false,

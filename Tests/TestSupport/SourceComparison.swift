@@ -4,8 +4,11 @@ import Glibc
 ///
 /// - Parameters:
 ///   - source: A connection with the pinned session settings; nothing should write meanwhile.
+///   - path: The SQLite file.
 ///   - tables: `schema.table`, or `table` for the schema public; unquoted.
+///   - limit: How many differences to tell.
 /// - Returns: The differences, empty when all is equal.
+/// - Throws: `PgError`, `SQLiteError`, or `HarnessError` for a table that is not there.
 public func compareWithSource(
     _ source: PgClient,
     sqlite path: String,

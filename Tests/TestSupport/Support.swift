@@ -71,7 +71,9 @@ public func removeTree(_ path: String) {
     _ = try? runProgram("/bin/rm", ["-rf", "--", path])
 }
 
-/// A TCP port on 127.0.0.1 that nobody listens on. It lies below the ephemeral range: a client that keeps trying a
+/// A TCP port on 127.0.0.1 that nobody listens on.
+///
+/// It lies below the ephemeral range: a client that keeps trying a
 /// closed port of that range can connect to itself and so take the port away from a server that restarts.
 public func freePort() throws -> Int {
     for _ in 0..<200 {

@@ -203,7 +203,7 @@ private struct RelayLoop {
         relays = kept
     }
 
-    /// Writes what is pending, then reads more. Returns the bytes written, -1 when a socket is broken.
+    /// Writes what is pending, then reads more; gives the bytes written, -1 when a socket is broken.
     private mutating func move(from: Int32, to: Int32, _ flow: inout Flow) -> Int {
         var moved = 0
         while true {

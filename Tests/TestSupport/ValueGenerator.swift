@@ -70,7 +70,8 @@ struct ValueGenerator {
         case .char: return random.pick(["", "a", "ab ", " x", "abcdef", "\u{E9}\u{1F600}"])
         case .date: return random.pick(Self.dates)
         case .timestamp: return random.pick(Self.timestamps)
-        case .timestamptz: return random.pick(Self.timestamps + ["2024-02-29 12:34:56.789+05:30", "1999-12-31 23:00:00-11"])
+        case .timestamptz:
+            return random.pick(Self.timestamps + ["2024-02-29 12:34:56.789+05:30", "1999-12-31 23:00:00-11"])
         case .time: return random.pick(["00:00:00", "24:00:00", "23:59:59.999999", "12:34:56.1"])
         case .interval: return random.pick(Self.intervals)
         case .uuid: return uuid(&random)
@@ -109,7 +110,8 @@ struct ValueGenerator {
 
     private func longNumber(_ random: inout SeededRandom) -> String {
         let digits = (0..<(1 + random.below(60))).map { _ in "\(random.below(10))" }.joined()
-        let fraction = random.chance(50) ? "." + (0..<(1 + random.below(30))).map { _ in "\(random.below(10))" }.joined() : ""
+        let fraction =
+            random.chance(50) ? "." + (0..<(1 + random.below(30))).map { _ in "\(random.below(10))" }.joined() : ""
         return (random.chance(50) ? "-" : "") + digits + fraction
     }
 
@@ -136,11 +138,13 @@ struct ValueGenerator {
         "0.1", "1e15", "9007199254740993", "1e100", "123456789012345680",
     ]
     private static let numerics = [
-        "NaN", "Infinity", "-Infinity", "0", "0.00", "-1.50", "1e-30", "1e200", "12345678901234567890.12345678901234567890",
+        "NaN", "Infinity", "-Infinity", "0", "0.00", "-1.50", "1e-30", "1e200",
+        "12345678901234567890.12345678901234567890",
         "0.1", "100", "1e2",
     ]
     private static let dates = [
-        "infinity", "-infinity", "4713-01-01 BC", "5874897-12-31", "2000-01-01", "1999-12-31", "0001-01-01", "2024-02-29",
+        "infinity", "-infinity", "4713-01-01 BC", "5874897-12-31", "2000-01-01", "1999-12-31", "0001-01-01",
+        "2024-02-29",
         "0044-03-15 BC",
     ]
     private static let timestamps = [
@@ -152,7 +156,8 @@ struct ValueGenerator {
         "1 mon", "30 days", "24:00:00", "-00:00:00.000001",
     ]
     private static let jsons = [
-        "null", "{}", "[]", "{\"a\": 1, \"a\": 2}", " [1, 2.50 , \"x\\ty\", null]", "\"\\u00e9\"", "12345678901234567890.123",
+        "null", "{}", "[]", "{\"a\": 1, \"a\": 2}", " [1, 2.50 , \"x\\ty\", null]", "\"\\u00e9\"",
+        "12345678901234567890.123",
         "{\"b\":{\"c\":[true,false]},\"a\":\"it's\"}", "\"e\u{301}\"",
     ]
     private static let verbatimJsons = ["\"\\u0000\"", "1e400", " { } "]

@@ -30,6 +30,7 @@ public final class Workload: Sendable {
     /// A workload on a running server.
     ///
     /// - Parameters:
+    ///   - server: Where the tables are made.
     ///   - options: Seed, clients and proportions.
     ///   - publication: Made by `createSchema` over all tables, for the daemon; nil when the daemon should make it.
     ///   - name: Of the harness's own slot and publication.
@@ -59,7 +60,7 @@ public final class Workload: Sendable {
         self.init(server: server, options: options, publication: publication)
     }
 
-    deinit { try? stop() }
+    deinit { try? close() }
 
     /// The tables, as SOURCE_TABLES names them.
     public var tableNames: [String] { tables.map { "\($0.schema).\($0.name)" } }
@@ -159,7 +160,7 @@ public final class Workload: Sendable {
 
     /// Ends the clients and the harness's own replication; the slot and the tables stay.
     public func close() throws {
-        state.withLock { $0.feed }?.stop()
+        defer { state.withLock { $0.feed }?.stop() }
         try stop()
     }
 
@@ -177,6 +178,8 @@ public final class Workload: Sendable {
         pipeline: String? = nil,
         timeout: Duration = .seconds(60)
     ) throws -> CheckResult {
+        // The commits are fetched before the file is locked: a reader can hold up the daemon.
+        if let lsn = try storedPosition(path, pipeline: pipeline) { try pull(through: lsn, timeout: timeout) }
         let file = try SQLiteFile(path)
         return try file.snapshot {
             guard let lsn = try storedPosition(file, pipeline: pipeline) else {
@@ -219,7 +222,7 @@ public final class Workload: Sendable {
         return result
     }
 
-    /// The end LSN of the last commit of the workload that changed something. The clients should be paused or stopped.
+    /// The end LSN of the last commit that changed something, while the clients are paused or stopped.
     public func lastCommit(timeout: Duration = .seconds(60)) throws -> UInt64 {
         try pull(through: flushLSN(), timeout: timeout)
         return state.withLock { $0.pending.last?.end ?? $0.applied }
@@ -283,9 +286,8 @@ public final class Workload: Sendable {
 
     /// Fetches commits up to `lsn` and joins them with their effects.
     private func pull(through lsn: UInt64, timeout: Duration) throws {
-        guard let (feed, shared) = state.withLock({ state in
-            state.feed.flatMap { feed in state.shared.map { (feed, $0) } }
-        }) else { throw HarnessError("createSchema comes first") }
+        let (feed, shared) = state.withLock { ($0.feed, $0.shared) }
+        guard let feed, let shared else { throw HarnessError("createSchema comes first") }
         let commits = try feed.take(through: lsn, timeout: timeout)
         state.withLock { state in
             for commit in commits {

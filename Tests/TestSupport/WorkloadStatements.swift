@@ -103,7 +103,12 @@ extension WorkloadClient {
         let spec = shared.tables[table]
         let column = quoteIdentifier(spec.columns[random.pick(Array(spec.valueColumns))].name)
         let keys = spec.keyNames.joined(separator: ", ")
-        try insert(client, table, rows: 1, conflict: "ON CONFLICT (\(keys)) DO UPDATE SET \(column) = EXCLUDED.\(column)")
+        try insert(
+            client,
+            table,
+            rows: 1,
+            conflict: "ON CONFLICT (\(keys)) DO UPDATE SET \(column) = EXCLUDED.\(column)"
+        )
     }
 
     private func update(_ client: PgClient, _ table: Int, _ key: [String]) throws {
@@ -282,7 +287,8 @@ extension WorkloadClient {
         let some = parent.key(random.below(parent.slots))[0]
         switch random.below(10) {
         case 0..<5:
-            let sql = "INSERT INTO \(spec.qualifiedName) (id, parent, note) SELECT $1, p.id, $2 "
+            let sql =
+                "INSERT INTO \(spec.qualifiedName) (id, parent, note) SELECT $1, p.id, $2 "
                 + "FROM \(parent.qualifiedName) p WHERE p.id = $3 ON CONFLICT DO NOTHING"
             try puts(client, table, sql, [slot(spec)[0], shared.values.value(.text, &random), some])
         case 5..<7:
@@ -297,7 +303,9 @@ extension WorkloadClient {
     // MARK: Whole tables
 
     func truncate(_ client: PgClient) throws {
-        func tables(_ role: WorkloadTable.Role) -> [Int] { shared.tables.indices.filter { shared.tables[$0].role == role } }
+        func tables(_ role: WorkloadTable.Role) -> [Int] {
+            shared.tables.indices.filter { shared.tables[$0].role == role }
+        }
         let family = tables(.parent) + tables(.child)
         let single = tables(.keyed) + tables(.bag) + tables(.bulk)
         let (named, cleared, cascade): ([Int], [Int], String) =

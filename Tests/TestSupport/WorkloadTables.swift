@@ -1,7 +1,9 @@
 extension WorkloadTable {
-    /// All tables of the workload. Together they have every replica identity, kind of key and type that matters.
+    /// The tables, which together have every replica identity, kind of key and type that matters.
     static func all(values: ValueGenerator, partitioned: Bool) -> [WorkloadTable] {
-        let tables = [types, texts, composite, toastedKey(values), index, indexBesidePrimaryKey, full, bag, odd, binary]
+        let tables = [
+            types, texts, composite, toastedKey(values), index, indexBesidePrimaryKey, full, bag, odd, binary,
+        ]
         return tables + [sameNamePublic, sameNameOther, parent, child, bulk] + (partitioned ? [partitions] : [])
     }
 
@@ -139,8 +141,8 @@ extension WorkloadTable {
         columns: [("k", "bytea", .bytea), ("flag", "bool", .bool), ("v", "int2", .int2), ("big", "bytea", .bigBytea)],
         constraint: "PRIMARY KEY (k, flag)",
         key: { number in
-            ["\\x" + String(repeating: "00", count: number / 20) + (number % 20 < 10 ? "" : "ff0\(number % 10)"),
-             number % 2 == 0 ? "t" : "f"]
+            let tail = number % 20 < 2 ? "" : "ff0\(number % 20 / 2)"
+            return ["\\x" + String(repeating: "00", count: number / 20) + tail, number % 2 == 0 ? "t" : "f"]
         }
     )
 

@@ -5,8 +5,8 @@
 ///     value   = bare | "'" anything but ' "'" | '"' anything, with \" \\ \$ \` and \newline escaped '"'
 ///
 /// In a bare value a backslash takes the next character as it is, or continues the line; white space around it is
-/// dropped. Nothing is expanded. Where the readers of such files differ (a comment behind a value, text behind a closing
-/// quote), the line is an error instead of a guess.
+/// dropped. Nothing is expanded. Where the readers of such files differ (a comment behind a value, text behind a
+/// closing quote), the line is an error instead of a guess.
 struct EnvFile {
     /// A variable and where it was set.
     struct Entry {

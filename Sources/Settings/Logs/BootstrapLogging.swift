@@ -3,7 +3,8 @@ public import Logging
 
 /// Sends all loggers of the process to standard error.
 ///
-/// To be called once, before the first logger is made. SIGPIPE is ignored from then on: a log reader that goes away must not take the daemon with it.
+/// To be called once, before the first logger is made. SIGPIPE is ignored from then on: a log reader that goes away
+/// must not take the daemon with it.
 ///
 /// - Parameters:
 ///   - level: the least important level that is logged.

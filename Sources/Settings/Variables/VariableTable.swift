@@ -99,14 +99,14 @@ extension Variable {
         .wholeNumber(1...65535, unit: .count),
         default: .none,
         example: "5432",
-        meaning: "The target's port, where SINK_URL has none."
+        meaning: "The port, for a target that is a server and where SINK_URL has none."
     )
     static let sinkDatabase = Variable(
         "SINK_DATABASE",
         .text(maxBytes: 255),
         default: .none,
         example: "shop",
-        meaning: "The target's database, where SINK_URL has none."
+        meaning: "The database, for a target that is a server and where SINK_URL has none."
     )
     static let sinkSchema = Variable(
         "SINK_SCHEMA",
@@ -120,7 +120,7 @@ extension Variable {
         .text(maxBytes: 255),
         default: .none,
         example: "loader",
-        meaning: "The target's user, where SINK_URL has none."
+        meaning: "The user, for a target that is a server and where SINK_URL has none."
     )
     static let sinkPassword = Variable(
         "SINK_PASSWORD",
@@ -128,15 +128,14 @@ extension Variable {
         default: .none,
         example: "secret",
         isSecret: true,
-        meaning: "The target's password, where SINK_URL has none."
+        meaning: "The password, for a target that is a server and where SINK_URL has none."
     )
     static let sinkPipeline = Variable(
         "SINK_PIPELINE",
         .text(maxBytes: 128),
         default: .computed("the source's system identifier and slot name"),
         example: "shop_orders",
-        meaning: "The name under which the target remembers how far it is. Keep it when the source's slot gets another "
-            + "name; two daemons on one target need two."
+        meaning: "The name under which the target remembers how far it is. Two daemons on one target need two names."
     )
     static let sinkTableName = Variable(
         "SINK_TABLE_NAME",

@@ -105,12 +105,17 @@ final class SQLiteBinder {
         return sqlite3_bind_blob(statement, parameter, start, Int32(truncatingIfNeeded: bytes.count), nil)
     }
 
+    private func bindConstant(_ statement: OpaquePointer, _ parameter: Int32, _ text: StaticString) throws(Problem) {
+        let bytes = UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
+        try check(bindText(statement, parameter, bytes))
+    }
+
     /// Reads what PostgreSQL prints with `extra_float_digits` above 0: the shortest decimal that gives the same bits back.
     private func bindReal(_ statement: OpaquePointer, _ parameter: Int32, _ bytes: UnsafeRawBufferPointer)
         throws(Problem)
     {
         guard bytes.count > 0, bytes.count < 64 else { throw .unreadable("no number") }
-        if bytes.elementsEqual("NaN".utf8) {
+        if bytes.elementsEqual("NaN".utf8) || bytes.elementsEqual("-0".utf8) {
             try check(bindText(statement, parameter, bytes))
             return
         }
@@ -143,13 +148,11 @@ final class SQLiteBinder {
             try check(bindBlob(statement, parameter, bytes))
         case (.real, 8):
             let value = Double(bitPattern: bytes.bigEndian(UInt64.self))
-            guard !value.isNaN else {
-                let start = UnsafeRawPointer(scratch.take(3))
-                let text = UnsafeMutableRawBufferPointer(mutating: UnsafeRawBufferPointer(start: start, count: 3))
-                text.copyBytes(from: "NaN".utf8)
-                return try check(bindText(statement, parameter, UnsafeRawBufferPointer(text)))
+            if value.isNaN || (value == 0 && value.sign == .minus) {
+                try bindConstant(statement, parameter, value.isNaN ? "NaN" : "-0")
+            } else {
+                try check(sqlite3_bind_double(statement, parameter, value))
             }
-            try check(sqlite3_bind_double(statement, parameter, value))
         default:
             // int4 and oid share four bytes and one encoding, and other types have layouts of their own.
             throw .unreadable("a binary value, which the sink does not ask for")

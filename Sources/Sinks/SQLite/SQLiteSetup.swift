@@ -138,7 +138,7 @@ struct SQLiteSetup {
                 add(
                     "column \(quoted) is \(found.type) instead of \(wanted.declaredType)",
                     "copy the table anew under another SINK_TABLE_NAME")
-            } else if found.isNotNull && wanted.isNullable {
+            } else if found.isNotNull && wanted.isNullable && !there.key.contains(found.name) {
                 add("column \(quoted) is NOT NULL", "copy the table anew under another SINK_TABLE_NAME")
             }
         }

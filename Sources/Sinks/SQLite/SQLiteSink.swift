@@ -15,7 +15,8 @@ public final class SQLiteSink: Sink {
     private let config: SQLiteConfig
     private let binder = SQLiteBinder()
     private var fold = FoldIndex()
-    private var connection: SQLiteConnection?
+    /// The open connection; tests look at it.
+    private(set) var connection: SQLiteConnection?
     private var pipeline: String?
     private var writers: [TableRef: SQLiteTableWriter] = [:]
     private var moveStatement: SQLiteStatement?
@@ -260,8 +261,9 @@ public final class SQLiteSink: Sink {
     private func commit(_ connection: SQLiteConnection) throws(SinkError) {
         guard sqlite3_exec(connection.handle, "COMMIT", nil, nil, nil) != SQLITE_OK else { return }
         var error = connection.error("commit")
-        // No longer in a transaction: whether SQLite ended it by writing it or by dropping it, the file knows.
-        if !connection.isInTransaction {
+        // SQLite says that a failed COMMIT which ended the transaction rolled it back (https://sqlite.org/lang_transaction.html).
+        // After an error of the disk itself we would rather look than believe it.
+        if !connection.isInTransaction && SQLiteError.spoilsConnection(sqlite3_extended_errcode(connection.handle)) {
             error.kind = .ambiguous
             error.remedy = "the stored position tells whether it was written; " + error.remedy
         }

@@ -139,15 +139,7 @@ struct SQLiteStatements {
 
     /// In groups, because SQLite limits an expression to a depth of 1000 and PostgreSQL a table to 1600 columns.
     private var oldValuesMatch: String {
-        var terms: [String] = []
-        for (column, definition) in schema.columns.enumerated() {
-            let name = quotedName(column)
-            terms.append("\(name) IS ?\(oldParameter(column))")
-            // -0.0 equals 0.0 for SQLite but not for the source's bytes.
-            if case .real = SQLiteEncoding(definition.type, isKey: false) {
-                terms.append("CAST(\(name) AS TEXT) IS CAST(?\(oldParameter(column)) AS TEXT)")
-            }
-        }
+        let terms = schema.columns.indices.map { "\(quotedName($0)) IS ?\(oldParameter($0))" }
         guard terms.count > 100 else { return terms.joined(separator: " AND ") }
         return stride(from: 0, to: terms.count, by: 100)
             .map { "(" + terms[$0..<min($0 + 100, terms.count)].joined(separator: " AND ") + ")" }

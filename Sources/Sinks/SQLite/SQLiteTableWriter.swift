@@ -117,7 +117,7 @@ final class SQLiteTableWriter {
         let statement = try prepared(&delete, sql.delete)
         binder.beginRow()
         try bindKey(statement, item, context)
-        try bindAudit(statement, item, context)
+        try bindMark(statement, item, context)
         guard step(statement) == SQLITE_DONE else { throw failure("delete", item, context) }
     }
 
@@ -137,7 +137,7 @@ final class SQLiteTableWriter {
             try bindRow(statement, item, context)
         } else {
             binder.beginRow()
-            try bindAudit(statement, item, context)
+            try bindMark(statement, item, context)
         }
         for column in encodings.indices {
             try bind(
@@ -150,7 +150,7 @@ final class SQLiteTableWriter {
     private func removeAll(_ item: FoldIndex.Item, _ context: Context) throws(SinkError) {
         let statement = try prepared(&truncate, sql.truncate)
         binder.beginRow()
-        try bindAudit(statement, item, context)
+        try bindMark(statement, item, context)
         guard step(statement) == SQLITE_DONE else { throw failure("truncate", item, context) }
     }
 
@@ -259,6 +259,11 @@ final class SQLiteTableWriter {
     @inline(__always)
     private func bindAudit(_ statement: OpaquePointer, _ item: FoldIndex.Item, _ context: Context) throws(SinkError) {
         if sql.hasAudit { try bindAuditColumns(statement, item, context) }
+    }
+
+    /// What a delete writes: nothing where the row goes.
+    private func bindMark(_ statement: OpaquePointer, _ item: FoldIndex.Item, _ context: Context) throws(SinkError) {
+        if sql.deleteMode == .soft { try bindAuditColumns(statement, item, context) }
     }
 
     private func bindAuditColumns(_ statement: OpaquePointer, _ item: FoldIndex.Item, _ context: Context)

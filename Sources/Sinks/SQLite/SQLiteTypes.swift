@@ -6,7 +6,8 @@ enum SQLiteEncoding: Sendable {
     case integer
     /// `INTEGER`: `t` and `f` become 1 and 0.
     case boolean
-    /// `ANY`: a double, but NaN, which SQLite would turn into NULL, as the text `NaN`.
+    /// `ANY`: a double, but the texts `NaN` and `-0` for what SQLite would make NULL, and for what it keeps but cannot tell
+    /// from 0 in any expression.
     case real
     /// `BLOB`: the bytes that `bytea`'s hexadecimal digits stand for.
     case blob

@@ -1,0 +1,132 @@
+import CdcCore
+
+/// A cell as tests write it: `"text"`, `nil`, `.unchanged`, or bytes.
+enum TestCell: Hashable, ExpressibleByStringLiteral, ExpressibleByNilLiteral {
+    case null
+    case unchanged
+    case bytes([UInt8])
+    case binary([UInt8])
+
+    init(stringLiteral value: String) { self = .text(value) }
+    init(nilLiteral: ()) { self = .null }
+
+    static func text(_ text: String) -> TestCell { .bytes(Array(text.utf8)) }
+}
+
+/// Fills a batch the way the decoder does.
+final class BatchBuilder {
+    let batch: CdcBatch
+    private var ordinal: UInt64 = 0
+    private var lsn: UInt64 = 0x1000
+
+    init(_ tables: TableSchema...) { batch = CdcBatch(tables: tables) }
+    init(_ tables: [TableSchema]) { batch = CdcBatch(tables: tables) }
+
+    /// Begins a transaction; its commit record begins at `lsn` and ends 0x30 bytes on.
+    @discardableResult
+    func begin(xid: UInt32 = 7, lsn: UInt64, time: Int64 = 0) -> BatchBuilder {
+        self.lsn = lsn
+        ordinal = 0
+        batch.begin(TransactionInfo(xid: xid, commitLSN: LSN(rawValue: lsn), commitTime: time))
+        return self
+    }
+
+    /// Ends the transaction begun last.
+    @discardableResult
+    func commit() -> BatchBuilder {
+        batch.commit(position)
+        return self
+    }
+
+    /// The commit of the transaction begun last.
+    var position: SourcePosition { SourcePosition(commitLSN: LSN(rawValue: lsn), endLSN: LSN(rawValue: lsn + 0x30)) }
+
+    /// Empties the batch for another.
+    @discardableResult
+    func reset(beginsUnit: Bool = true, commitsUnit: Bool = true) -> BatchBuilder {
+        batch.reset()
+        batch.beginsUnit = beginsUnit
+        batch.commitsUnit = commitsUnit
+        return self
+    }
+
+    @discardableResult
+    func insert(_ cells: TestCell..., table: UInt32 = 0) -> BatchBuilder { insert(cells, table: table) }
+
+    @discardableResult
+    func insert(_ cells: [TestCell], table: UInt32 = 0, ordinal: UInt64? = nil) -> BatchBuilder {
+        batch.appendInsert(table: table, newCells: add(cells, table), ordinal: ordinal ?? nextOrdinal())
+        return self
+    }
+
+    /// An update; `key` is the old key tuple, `old` the whole old row.
+    @discardableResult
+    func update(_ cells: TestCell..., key: [TestCell]? = nil, old: [TestCell]? = nil, table: UInt32 = 0) -> BatchBuilder {
+        update(cells, key: key, old: old, table: table)
+    }
+
+    @discardableResult
+    func update(_ cells: [TestCell], key: [TestCell]? = nil, old: [TestCell]? = nil, table: UInt32 = 0) -> BatchBuilder {
+        let kind: OldTuple = old != nil ? .full : key != nil ? .key : .none
+        let oldCells = (old ?? key).map { add($0, table) } ?? .max
+        let isTaken = batch.appendUpdate(
+            table: table, old: kind, oldCells: oldCells, newCells: add(cells, table), ordinal: nextOrdinal())
+        precondition(isTaken, "an update without its key")
+        return self
+    }
+
+    /// A delete by the old key's tuple, or by the whole old row.
+    @discardableResult
+    func delete(key: [TestCell]? = nil, old: [TestCell]? = nil, table: UInt32 = 0) -> BatchBuilder {
+        let cells = add(old ?? key ?? [], table)
+        batch.appendDelete(table: table, old: old != nil ? .full : .key, oldCells: cells, ordinal: nextOrdinal())
+        return self
+    }
+
+    @discardableResult
+    func truncate(table: UInt32 = 0) -> BatchBuilder {
+        batch.appendTruncate(table: table, ordinal: nextOrdinal())
+        return self
+    }
+
+    private func nextOrdinal() -> UInt64 {
+        ordinal += 1
+        return ordinal
+    }
+
+    private func add(_ cells: [TestCell], _ table: UInt32) -> UInt32 {
+        precondition(cells.count == batch.tables[Int(table)].columns.count, "a row has as many cells as columns")
+        let first = batch.addCells(cells.count, filledWith: .null)
+        for (column, cell) in cells.enumerated() {
+            let index = Int(first) + column
+            switch cell {
+            case .null: batch.setCell(index, .null)
+            case .unchanged: batch.setCell(index, .unchanged)
+            case .bytes(let bytes):
+                batch.setCell(index, offset: batch.copy(bytes.span.bytes), length: bytes.count, isBinary: false)
+            case .binary(let bytes):
+                batch.setCell(index, offset: batch.copy(bytes.span.bytes), length: bytes.count, isBinary: true)
+            }
+        }
+        return first
+    }
+}
+
+extension TableSchema {
+    /// A table of the public schema.
+    convenience init(
+        _ name: String, _ columns: [ColumnDef], key: [Int] = [0], identity: ReplicaIdentity = .default,
+        schema: String = "public", sinkName: String? = nil
+    ) {
+        self.init(
+            ref: TableRef(schema: schema, name: name), sinkName: sinkName ?? name, columns: columns, key: key,
+            identity: identity)
+    }
+}
+
+extension ColumnDef {
+    /// A column whose PostgreSQL type has the name of its `DataType`.
+    init(_ name: String, _ type: DataType) {
+        self.init(name: name, type: type, postgresType: PostgresType(oid: 0, name: "\(type)"))
+    }
+}
