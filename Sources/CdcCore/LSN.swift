@@ -22,7 +22,10 @@ public struct LSN: RawRepresentable, Hashable, Comparable, Sendable, BitwiseCopy
     }
 
     private static func half(_ text: some StringProtocol) -> UInt32? {
-        guard (1...8).contains(text.utf8.count), text.utf8.first != UInt8(ascii: "+") else { return nil }
+        // Swift's parser takes a sign, of which "-0" would pass.
+        guard (1...8).contains(text.utf8.count), text.utf8.first != UInt8(ascii: "+"),
+            text.utf8.first != UInt8(ascii: "-")
+        else { return nil }
         return UInt32(text, radix: 16)
     }
 

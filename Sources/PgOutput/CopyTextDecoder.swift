@@ -32,8 +32,11 @@ public struct CopyTextDecoder: ~Copyable {
             // A NULL has an end before its start.
             if ends[column] >= 0 {
                 batch.setCell(
-                    Int(first) + column, offset: UInt32(truncatingIfNeeded: base + start),
-                    length: ends[column] - start, isBinary: false)
+                    Int(first) + column,
+                    offset: UInt32(truncatingIfNeeded: base + start),
+                    length: ends[column] - start,
+                    isBinary: false
+                )
                 start = ends[column]
             }
         }
@@ -76,7 +79,7 @@ public struct CopyTextDecoder: ~Copyable {
         try endValue(isNull: isNull, from: start, at: offset)
     }
 
-    /// Notes where a value ends. `\N` is NULL only where it stands alone.
+    /// Notes where a value ends; `\N` is NULL only where it stands alone.
     @inline(__always)
     private mutating func endValue(isNull: Bool, from start: Int, at offset: Int) throws(WireError) {
         guard !isNull || plain.count == start else { throw CopyTextDecoder.misplacedNull(at: offset) }

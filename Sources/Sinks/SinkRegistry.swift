@@ -22,8 +22,11 @@ public func createSink(_ config: SinkConfig) throws(SinkError) -> any Sink {
     guard let type = SinkRegistry.type(named: config.type) else {
         let names = SinkRegistry.all.map { $0.name }.joined(separator: ", ")
         throw SinkError(
-            .configuration, operation: "create sink", cause: "there is no SINK_TYPE \"\(config.type)\"",
-            remedy: "set it to one of \(names)")
+            .configuration,
+            operation: "create sink",
+            cause: "there is no SINK_TYPE \"\(config.type)\"",
+            remedy: "set it to one of \(names)"
+        )
     }
     return try type.init(config)
 }

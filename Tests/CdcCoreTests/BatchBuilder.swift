@@ -61,16 +61,23 @@ final class BatchBuilder {
 
     /// An update; `key` is the old key tuple, `old` the whole old row.
     @discardableResult
-    func update(_ cells: TestCell..., key: [TestCell]? = nil, old: [TestCell]? = nil, table: UInt32 = 0) -> BatchBuilder {
+    func update(_ cells: TestCell..., key: [TestCell]? = nil, old: [TestCell]? = nil, table: UInt32 = 0) -> BatchBuilder
+    {
         update(cells, key: key, old: old, table: table)
     }
 
     @discardableResult
-    func update(_ cells: [TestCell], key: [TestCell]? = nil, old: [TestCell]? = nil, table: UInt32 = 0) -> BatchBuilder {
+    func update(_ cells: [TestCell], key: [TestCell]? = nil, old: [TestCell]? = nil, table: UInt32 = 0) -> BatchBuilder
+    {
         let kind: OldTuple = old != nil ? .full : key != nil ? .key : .none
         let oldCells = (old ?? key).map { add($0, table) } ?? .max
         let isTaken = batch.appendUpdate(
-            table: table, old: kind, oldCells: oldCells, newCells: add(cells, table), ordinal: nextOrdinal())
+            table: table,
+            old: kind,
+            oldCells: oldCells,
+            newCells: add(cells, table),
+            ordinal: nextOrdinal()
+        )
         precondition(isTaken, "an update without its key")
         return self
     }
@@ -115,12 +122,20 @@ final class BatchBuilder {
 extension TableSchema {
     /// A table of the public schema.
     convenience init(
-        _ name: String, _ columns: [ColumnDef], key: [Int] = [0], identity: ReplicaIdentity = .default,
-        schema: String = "public", sinkName: String? = nil
+        _ name: String,
+        _ columns: [ColumnDef],
+        key: [Int] = [0],
+        identity: ReplicaIdentity = .default,
+        schema: String = "public",
+        sinkName: String? = nil
     ) {
         self.init(
-            ref: TableRef(schema: schema, name: name), sinkName: sinkName ?? name, columns: columns, key: key,
-            identity: identity)
+            ref: TableRef(schema: schema, name: name),
+            sinkName: sinkName ?? name,
+            columns: columns,
+            key: key,
+            identity: identity
+        )
     }
 }
 

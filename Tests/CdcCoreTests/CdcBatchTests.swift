@@ -141,7 +141,11 @@ struct CdcBatchTests {
         let builder = BatchBuilder(table).begin(lsn: 1)
         for id in 0..<20_000 { builder.insert(.text("\(id)"), .text(String(repeating: "x", count: id % 50)), nil) }
         for id in [0, 1, 777, 19_999] {
-            #expect(shown(builder.batch, builder.batch.change(id)) == ["\(id)", String(repeating: "x", count: id % 50), "NULL"])
+            #expect(
+                shown(builder.batch, builder.batch.change(id)) == [
+                    "\(id)", String(repeating: "x", count: id % 50), "NULL",
+                ]
+            )
         }
         #expect(builder.batch.byteCount > builder.batch.tupleBytes)
     }
@@ -179,25 +183,33 @@ struct RecordsTests {
             }
         }
         #expect(
-            names == ["begin 1", "insert 1", "truncate public.t", "commit 1 0/40", "begin 2", "delete [\"id\"]"])
+            names == ["begin 1", "insert 1", "truncate public.t", "commit 1 0/40", "begin 2", "delete [\"id\"]"]
+        )
     }
 
     @Test("values are typed where that is exact, else text or bytes")
     func values() {
         let columns: [(DataType, TestCell, Value)] = [
-            (.boolean, "t", .boolean(true)), (.boolean, "x", .text("x")), (.int64, "-9223372036854775808", .integer(.min)),
-            (.int32, "abc", .text("abc")), (.uint32, "4294967295", .integer(4_294_967_295)), (.float64, "-0", .float(-0.0)),
-            (.float32, "1e-45", .float(Double(Float(1e-45)))), (.bytes, "\\x00ff", .bytes([0, 255])), (.bytes, "\\x0", .text("\\x0")),
+            (.boolean, "t", .boolean(true)), (.boolean, "x", .text("x")),
+            (.int64, "-9223372036854775808", .integer(.min)),
+            (.int32, "abc", .text("abc")), (.uint32, "4294967295", .integer(4_294_967_295)),
+            (.float64, "-0", .float(-0.0)),
+            (.float32, "1e-45", .float(Double(Float(1e-45)))), (.bytes, "\\x00ff", .bytes([0, 255])),
+            (.bytes, "\\x0", .text("\\x0")),
             (.decimal(precision: nil, scale: nil), "1.10", .text("1.10")), (.text, .bytes([0xFF]), .raw([0xFF])),
             (.text, nil, .null), (.text, .unchanged, .unchanged), (.int16, .binary([0xFF, 0xFE]), .integer(-2)),
-            (.int32, .binary([0, 0, 1, 0]), .integer(256)), (.uint32, .binary([255, 255, 255, 255]), .integer(4_294_967_295)),
+            (.int32, .binary([0, 0, 1, 0]), .integer(256)),
+            (.uint32, .binary([255, 255, 255, 255]), .integer(4_294_967_295)),
             (.int64, .binary([0, 0, 0, 0, 0, 0, 0, 7]), .integer(7)), (.int64, .binary([7]), .raw([7])),
-            (.float64, .binary([0x3F, 0xF0, 0, 0, 0, 0, 0, 0]), .float(1)), (.float32, .binary([0x3F, 0x80, 0, 0]), .float(1)),
+            (.float64, .binary([0x3F, 0xF0, 0, 0, 0, 0, 0, 0]), .float(1)),
+            (.float32, .binary([0x3F, 0x80, 0, 0]), .float(1)),
             (.boolean, .binary([1]), .boolean(true)), (.uuid, .binary([1, 2]), .raw([1, 2])),
             (.text, .binary(Array("é".utf8)), .text("é")), (.bytes, .binary([9]), .bytes([9])),
         ]
         let schema = TableSchema(
-            "v", [ColumnDef("id", .int32)] + columns.enumerated().map { ColumnDef("c\($0)", $1.0) })
+            "v",
+            [ColumnDef("id", .int32)] + columns.enumerated().map { ColumnDef("c\($0)", $1.0) }
+        )
         let builder = BatchBuilder(schema).begin(lsn: 1).update([.text("1")] + columns.map(\.1))
         guard case .update(_, nil, let row, _) = builder.batch.record(0) else {
             Issue.record("no update without an old row")

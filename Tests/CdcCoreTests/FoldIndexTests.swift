@@ -9,9 +9,12 @@ private func folded(_ builder: BatchBuilder, folding: Bool = true) -> [String] {
     var index = FoldIndex()
     index.build(builder.batch, table: 0, folding: folding)
     return index.items.map { item in
-        let cells = item.outcome == .truncate ? [] : builder.batch.tables[0].columns.indices.map { column in
-            shown(index.cell(item, column, in: builder.batch), builder.batch)
-        }
+        let cells =
+            item.outcome == .truncate
+            ? []
+            : builder.batch.tables[0].columns.indices.map { column in
+                shown(index.cell(item, column, in: builder.batch), builder.batch)
+            }
         return "\(item.outcome) \(item.changes)\(item.isPartial ? " partial" : "") \(cells.joined(separator: ","))"
     }
 }
@@ -58,14 +61,20 @@ struct FoldIndexTests {
         #expect(
             folded(builder) == [
                 "upsert 1 1,a,b", "changeKey 1 partial 2,a,…", "upsert 2 1,e,d", "truncate 1 ", "upsert 1 1,f,g",
-            ])
+            ]
+        )
     }
 
-    @Test("keys are equal as bytes: é is not e with a combining accent, and parts of a composite key do not run together")
+    @Test(
+        "keys are equal as bytes: é is not e with a combining accent, and parts of a composite key do not run together"
+    )
     func bytes() {
         let keys = TableSchema("t", [ColumnDef("a", .text), ColumnDef("b", .text)], key: [0, 1])
         let builder = BatchBuilder(keys).begin(lsn: 1)
-        builder.insert("\u{E9}", "").insert("e\u{301}", "").insert("ab", "c").insert("a", "bc").insert("", "").insert(nil, "")
+        builder.insert("\u{E9}", "").insert("e\u{301}", "").insert("ab", "c").insert("a", "bc").insert("", "").insert(
+            nil,
+            ""
+        )
         #expect(folded(builder).count == 6)
     }
 

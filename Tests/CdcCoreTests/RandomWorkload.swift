@@ -109,14 +109,25 @@ struct RandomWorkload {
 /// The tables that random workloads run over: each kind of key and identity.
 enum RandomTables {
     static let integers = TableSchema(
-        "integers", [ColumnDef("id", .int32), ColumnDef("a", .text), ColumnDef("b", .text), ColumnDef("c", .int64)])
+        "integers",
+        [ColumnDef("id", .int32), ColumnDef("a", .text), ColumnDef("b", .text), ColumnDef("c", .int64)]
+    )
     static let composite = TableSchema(
-        "composite", [ColumnDef("a", .text), ColumnDef("k", .text), ColumnDef("n", .int16), ColumnDef("b", .other)],
-        key: [1, 2])
+        "composite",
+        [ColumnDef("a", .text), ColumnDef("k", .text), ColumnDef("n", .int16), ColumnDef("b", .other)],
+        key: [1, 2]
+    )
     static let full = TableSchema(
-        "full", [ColumnDef("id", .uuid), ColumnDef("a", .text), ColumnDef("b", .text)], identity: .full)
+        "full",
+        [ColumnDef("id", .uuid), ColumnDef("a", .text), ColumnDef("b", .text)],
+        identity: .full
+    )
     static let keyless = TableSchema(
-        "keyless", [ColumnDef("n", .int32), ColumnDef("f", .float64), ColumnDef("a", .text)], key: [], identity: .full)
+        "keyless",
+        [ColumnDef("n", .int32), ColumnDef("f", .float64), ColumnDef("a", .text)],
+        key: [],
+        identity: .full
+    )
 
     static let all = [integers, composite, full, keyless]
 

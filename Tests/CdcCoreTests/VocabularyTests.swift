@@ -7,8 +7,10 @@ struct LSNTests {
     @Test(
         "PostgreSQL's text form, there and back",
         arguments: [
-            ("0/0", 0), ("16/B374D848", 0x16_B374_D848), ("0/1", 1), ("FFFFFFFF/FFFFFFFF", UInt64.max), ("1/0", 1 << 32),
-        ] as [(String, UInt64)])
+            ("0/0", 0), ("16/B374D848", 0x16_B374_D848), ("0/1", 1), ("FFFFFFFF/FFFFFFFF", UInt64.max),
+            ("1/0", 1 << 32),
+        ] as [(String, UInt64)]
+    )
     func text(text: String, value: UInt64) {
         #expect(LSN(text) == LSN(rawValue: value))
         #expect(LSN(rawValue: value).description == text)
@@ -21,7 +23,10 @@ struct LSNTests {
 
     @Test(
         "anything else is no LSN",
-        arguments: ["", "/", "0/", "/0", "0", "0/0/0", "0/100000000", "G/0", " 0/0", "0/0 ", "+1/0", "0/-0", "-0/0", "0x1/0"])
+        arguments: [
+            "", "/", "0/", "/0", "0", "0/0/0", "0/100000000", "G/0", " 0/0", "0/0 ", "+1/0", "0/-0", "-0/0", "0x1/0",
+        ]
+    )
     func wrong(text: String) {
         #expect(LSN(text) == nil)
     }
@@ -54,7 +59,8 @@ struct RowVersionTests {
     func digits() {
         #expect(
             RowVersion(commitLSN: LSN(rawValue: 0x16_B374_D848), ordinal: 0xAB).hexadecimal
-                == "00000016b374d84800000000000000ab")
+                == "00000016b374d84800000000000000ab"
+        )
         #expect(versions.allSatisfy { $0.hexadecimal.utf8.count == 32 })
         #expect(versions[3].number == UInt128(1) << 64 | 1)
     }
@@ -107,12 +113,16 @@ struct TablePatternTests {
         arguments: [
             ("public", "orders", true), ("*", "*", true), ("pub*", "ord*s", true), ("public", "*ers", true),
             ("public", "o*d*s", true), ("public", "orders*", true), ("public", "*orders*", true), ("public", "", false),
-            ("public", "order", false), ("public", "ordersx", false), ("Public", "orders", false), ("public", "o*x*s", false),
+            ("public", "order", false), ("public", "ordersx", false), ("Public", "orders", false),
+            ("public", "o*x*s", false),
             ("public", "ord.rs", false), ("sales", "*", false), ("public", "**rs", true), ("public", "*r*r*", true),
             ("public", "*r*r*r*", false),
-        ])
+        ]
+    )
     func matches(schema: String, name: String, expected: Bool) {
-        #expect(TablePattern(schema: schema, name: name).matches(TableRef(schema: "public", name: "orders")) == expected)
+        #expect(
+            TablePattern(schema: schema, name: name).matches(TableRef(schema: "public", name: "orders")) == expected
+        )
     }
 
     @Test("a table named with a star is matched by one")
@@ -127,10 +137,13 @@ struct DataTypeTests {
     @Test("built-in types by OID")
     func builtIn() {
         let expected: [(UInt32, DataType)] = [
-            (16, .boolean), (17, .bytes), (18, .string), (19, .string), (20, .int64), (21, .int16), (23, .int32), (25, .text),
-            (26, .uint32), (28, .uint32), (29, .uint32), (114, .json), (700, .float32), (701, .float64), (1042, .string),
+            (16, .boolean), (17, .bytes), (18, .string), (19, .string), (20, .int64), (21, .int16), (23, .int32),
+            (25, .text),
+            (26, .uint32), (28, .uint32), (29, .uint32), (114, .json), (700, .float32), (701, .float64),
+            (1042, .string),
             (1043, .string), (1082, .date), (1083, .time), (1114, .timestamp), (1184, .timestampTz), (2950, .uuid),
-            (3802, .jsonb), (5069, .uint64), (1186, .other), (869, .other), (1009, .other), (790, .other), (99_999, .other),
+            (3802, .jsonb), (5069, .uint64), (1186, .other), (869, .other), (1009, .other), (790, .other),
+            (99_999, .other),
         ]
         for (oid, type) in expected { #expect(DataType(builtInType: oid, modifier: -1) == type, "OID \(oid)") }
     }
@@ -138,9 +151,11 @@ struct DataTypeTests {
     @Test(
         "numeric's precision and scale, negative scales and scales beyond the precision included",
         arguments: [
-            (-1, nil, nil), (4 + (10 << 16) + 2, 10, 2), (4 + (1000 << 16), 1000, 0), (4 + (2 << 16) + (2048 - 3), 2, -3),
+            (-1, nil, nil), (4 + (10 << 16) + 2, 10, 2), (4 + (1000 << 16), 1000, 0),
+            (4 + (2 << 16) + (2048 - 3), 2, -3),
             (4 + (3 << 16) + 5, 3, 5),
-        ] as [(Int32, Int?, Int?)])
+        ] as [(Int32, Int?, Int?)]
+    )
     func numeric(modifier: Int32, precision: Int?, scale: Int?) {
         #expect(DataType(builtInType: 1700, modifier: modifier) == .decimal(precision: precision, scale: scale))
     }
@@ -191,7 +206,13 @@ struct DescriptionTests {
     func error() {
         let table = TableRef(schema: "shop", name: "orders")
         let whole = SinkError(
-            .permanent, operation: "upsert", table: table, lsn: LSN(rawValue: 0x10), cause: "it broke", remedy: "mend it")
+            .permanent,
+            operation: "upsert",
+            table: table,
+            lsn: LSN(rawValue: 0x10),
+            cause: "it broke",
+            remedy: "mend it"
+        )
         #expect(whole.description == "upsert failed for shop.orders at 0/10: it broke; mend it")
         let short = SinkError(.retriable, operation: "open database", cause: "locked", remedy: "wait")
         #expect(short.description == "open database failed: locked; wait")

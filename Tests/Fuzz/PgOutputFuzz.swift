@@ -33,14 +33,17 @@ public func takeInput(_ data: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
 /// Writes the samples into the directory `PGOUTPUT_FUZZ_SEEDS`, as inputs to begin with.
 @_cdecl("LLVMFuzzerInitialize")
 public func writeSeeds(
-    _ count: UnsafeMutablePointer<Int32>?, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?
+    _ count: UnsafeMutablePointer<Int32>?,
+    _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?
 ) -> Int32 {
     guard let directory = getenv("PGOUTPUT_FUZZ_SEEDS").map({ String(cString: $0) }) else { return 0 }
     var seeds = Samples.frames.map { [0] + prefixed($0) } + Samples.copyLines.map { [1] + $0 }
     seeds.append([0] + Samples.frames.flatMap(prefixed))
     seeds.append([1] + Samples.copyLines.flatMap(\.self))
     for (number, seed) in seeds.enumerated() {
-        guard let file = fopen("\(directory)/sample-\(number)", "wb") else { fatalError("cannot write to \(directory)") }
+        guard let file = fopen("\(directory)/sample-\(number)", "wb") else {
+            fatalError("cannot write to \(directory)")
+        }
         fwrite(seed, 1, seed.count, file)
         fclose(file)
     }

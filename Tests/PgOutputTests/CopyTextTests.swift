@@ -19,10 +19,14 @@ struct CopyTextTests {
 
     private static func table(_ columns: Int) -> TableSchema {
         TableSchema(
-            ref: TableRef(schema: "public", name: "t"), sinkName: "t",
+            ref: TableRef(schema: "public", name: "t"),
+            sinkName: "t",
             columns: (0..<columns).map {
                 ColumnDef(name: "c\($0)", type: .text, postgresType: PostgresType(oid: 25, name: "text"))
-            }, key: [], identity: .full)
+            },
+            key: [],
+            identity: .full
+        )
     }
 
     @Test("a row is an insert with ordinal 0")
@@ -37,7 +41,8 @@ struct CopyTextTests {
     @Test("every escape stands for its byte")
     func escapes() throws {
         #expect(
-            try decode("\\b\\t\\n\\v\\f\\r\\\\\tx\ty\n") == ["\u{8}\t\n\u{B}\u{C}\r\\", "x", "y"])
+            try decode("\\b\\t\\n\\v\\f\\r\\\\\tx\ty\n") == ["\u{8}\t\n\u{B}\u{C}\r\\", "x", "y"]
+        )
     }
 
     @Test("NULL, the text \\N, and an empty string are three things")
@@ -77,12 +82,16 @@ struct CopyTextTests {
     @Test("one decoder reads line after line")
     func manyLines() throws {
         let rows = try decode(
-            Array("\\N\ta\\\\\tb\n".utf8), Array("1\t\\N\t\n".utf8), Array("\\t\t2\t\\N\n".utf8))
+            Array("\\N\ta\\\\\tb\n".utf8),
+            Array("1\t\\N\t\n".utf8),
+            Array("\\t\t2\t\\N\n".utf8)
+        )
         #expect(
             rows == [
                 [nil, Array("a\\".utf8), Array("b".utf8)], [Array("1".utf8), nil, []],
                 [Array("\t".utf8), Array("2".utf8), nil],
-            ])
+            ]
+        )
     }
 
     @Test(
@@ -90,7 +99,8 @@ struct CopyTextTests {
         arguments: [
             "", "a\tb\tc", "a\tb\n", "a\n", "\n", "a\tb\tc\td\n", "\t\t\t\n", "a\tb\tc\\\n", "\\\n", "a\tb\t\\x41\n",
             "a\tb\t\\101\n", "a\tb\t\\.\n", "a\t\\ \tc\n", "a\tb\t\\", "a\tb\\",
-        ])
+        ]
+    )
     func damaged(line: String) throws {
         var feed = MessageFeed()
         try feed.takeLine(Samples.copyLines[0], table: Samples.orders)
@@ -127,7 +137,11 @@ struct CopyTextTests {
             let columns = Int.random(in: 1...6, using: &random)
             let rows = (0..<3).map { _ in (0..<columns).map { _ in CopyTextTests.value(&random) } }
             let decoded = try decode(
-                Wire.copyLine(rows[0]), Wire.copyLine(rows[1]), Wire.copyLine(rows[2]), columns: columns)
+                Wire.copyLine(rows[0]),
+                Wire.copyLine(rows[1]),
+                Wire.copyLine(rows[2]),
+                columns: columns
+            )
             #expect(decoded == rows, "seed \(seed)")
             guard decoded == rows else { return }
         }

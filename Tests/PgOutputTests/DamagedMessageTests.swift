@@ -61,15 +61,18 @@ struct DamagedMessageTests {
 
     @Test(
         "a wrong number of columns is an error in every tuple",
-        arguments: [UInt16(0), 1, 2, 4, 0x7FFF, 0x8000, 0xFFFF])
+        arguments: [UInt16(0), 1, 2, 4, 0x7FFF, 0x8000, 0xFFFF]
+    )
     func columnCount(count: UInt16) throws {
         var feed = try filledFeed()
         let before = feed.fill
         let orders = Samples.oid(Samples.orders)
         let row: [Wire.Column] = [.text("1"), .null, .null]
         let messages = [
-            (Wire.insert(orders, row), 6), (Wire.update(orders, new: row), 6), (Wire.update(orders, key: row, new: row), 6),
-            (Wire.update(orders, key: row, new: row), 6 + Wire.tuple(row).count + 1), (Wire.delete(orders, key: row), 6),
+            (Wire.insert(orders, row), 6), (Wire.update(orders, new: row), 6),
+            (Wire.update(orders, key: row, new: row), 6),
+            (Wire.update(orders, key: row, new: row), 6 + Wire.tuple(row).count + 1),
+            (Wire.delete(orders, key: row), 6),
         ]
         for (message, offset) in messages {
             var damaged = message
@@ -93,7 +96,8 @@ struct DamagedMessageTests {
 
     @Test(
         "an absurd length of a value is an error, never an allocation",
-        arguments: [UInt32.max, 0x8000_0000, 0x7FFF_FFFF, 0x4000_0000, 0x3FFF_FFFF, 3])
+        arguments: [UInt32.max, 0x8000_0000, 0x7FFF_FFFF, 0x4000_0000, 0x3FFF_FFFF, 3]
+    )
     func absurdLength(length: UInt32) throws {
         var feed = try filledFeed()
         let before = feed.fill
@@ -120,7 +124,12 @@ struct DamagedMessageTests {
     @Test("an absurd number of columns in a relation is an error", arguments: [UInt16.max, 0x8000, 4, 2])
     func absurdRelation(count: UInt16) throws {
         var feed = try filledFeed()
-        var message = Wire.relation(1, schema: "s", name: "t", columns: [.init(name: "a"), .init(name: "b"), .init(name: "c")])
+        var message = Wire.relation(
+            1,
+            schema: "s",
+            name: "t",
+            columns: [.init(name: "a"), .init(name: "b"), .init(name: "c")]
+        )
         message.replaceSubrange(10..<12, with: Wire.bytes(count))
         #expect(throws: WireError.self) { try feed.take(message) }
     }
@@ -149,7 +158,8 @@ struct DamagedMessageTests {
         let row: [Wire.Column] = [.text("1"), .unchanged, .null, .null]
         let whole: [Wire.Column] = [.text("1"), .null, .null, .null]
         for message in [
-            Wire.insert(documents, row), Wire.delete(documents, full: row), Wire.update(documents, full: row, new: whole),
+            Wire.insert(documents, row), Wire.delete(documents, full: row),
+            Wire.update(documents, full: row, new: whole),
         ] {
             #expect(throws: WireError.self) { try feed.take(message) }
             #expect(feed.fill == before)

@@ -48,7 +48,11 @@ struct MessageFeed: ~Copyable {
         clear()
         for table in tables.indices {
             let count = tables[table].columns.count
-            route(Samples.oid(UInt32(table)), to: UInt32(table), ColumnMap(places: Array(0..<count), tableColumns: count))
+            route(
+                Samples.oid(UInt32(table)),
+                to: UInt32(table),
+                ColumnMap(places: Array(0..<count), tableColumns: count)
+            )
         }
     }
 
@@ -67,8 +71,12 @@ struct MessageFeed: ~Copyable {
     /// How full the batch is.
     var fill: Fill {
         Fill(
-            changes: batch.changeCount, transactions: batch.transactionCount, tupleBytes: batch.tupleBytes,
-            bytes: batch.byteCount, touchedTables: batch.touchedTables)
+            changes: batch.changeCount,
+            transactions: batch.transactionCount,
+            tupleBytes: batch.tupleBytes,
+            bytes: batch.byteCount,
+            touchedTables: batch.touchedTables
+        )
     }
 
     // MARK: Feeding
@@ -96,21 +104,40 @@ struct MessageFeed: ~Copyable {
         case .insert(let relation, let newOffset):
             guard let route = routes[relation] else { return .unknownRelation }
             try TupleDecoder.insert(
-                message, newOffset: newOffset, into: batch, table: route.table, map: route.map, ordinal: ordinal + 1)
+                message,
+                newOffset: newOffset,
+                into: batch,
+                table: route.table,
+                map: route.map,
+                ordinal: ordinal + 1
+            )
             ordinal += 1
             return .insert
         case .update(let relation, let old, let oldOffset, let newOffset):
             guard let route = routes[relation] else { return .unknownRelation }
             try TupleDecoder.update(
-                message, old: old, oldOffset: oldOffset, newOffset: newOffset, into: batch, table: route.table,
-                map: route.map, ordinal: ordinal + 1)
+                message,
+                old: old,
+                oldOffset: oldOffset,
+                newOffset: newOffset,
+                into: batch,
+                table: route.table,
+                map: route.map,
+                ordinal: ordinal + 1
+            )
             ordinal += 1
             return .update
         case .delete(let relation, let old, let oldOffset):
             guard let route = routes[relation] else { return .unknownRelation }
             try TupleDecoder.delete(
-                message, old: old, oldOffset: oldOffset, into: batch, table: route.table, map: route.map,
-                ordinal: ordinal + 1)
+                message,
+                old: old,
+                oldOffset: oldOffset,
+                into: batch,
+                table: route.table,
+                map: route.map,
+                ordinal: ordinal + 1
+            )
             ordinal += 1
             return .delete
         case .truncate(let relations, _, _): return truncate(relations)
@@ -157,10 +184,14 @@ struct MessageFeed: ~Copyable {
             let change = batch.change(index)
             let columns = batch.tables[Int(change.table)].columns.indices
             if change.kind == .insert || change.kind == .update {
-                for column in columns where !isInside(batch.newCell(change, column)) { return "new cell outside the arena" }
+                for column in columns where !isInside(batch.newCell(change, column)) {
+                    return "new cell outside the arena"
+                }
             }
             if change.oldTuple != .none {
-                for column in columns where !isInside(batch.oldCell(change, column)) { return "old cell outside the arena" }
+                for column in columns where !isInside(batch.oldCell(change, column)) {
+                    return "old cell outside the arena"
+                }
             }
             guard isSane(batch.record(index), of: change) else { return "record that is not its change's" }
         }

@@ -50,10 +50,15 @@ struct MessageTests {
     func relation() throws {
         let message = try decode(
             Wire.relation(
-                16400, schema: "sales", name: "Größe", identity: UInt8(ascii: "i"),
+                16400,
+                schema: "sales",
+                name: "Größe",
+                identity: UInt8(ascii: "i"),
                 columns: [
                     .init(name: "id", isKey: true, type: 23), .init(name: "price", type: 1700, modifier: 655_366),
-                ]))
+                ]
+            )
+        )
         guard case .relation(let relation) = message else { throw Unexpected(message) }
         #expect(relation.oid == 16400)
         #expect(relation.ref == TableRef(schema: "sales", name: "Größe"))
@@ -64,7 +69,10 @@ struct MessageTests {
         #expect(relation.columns.map(\.typeModifier) == [-1, 655_366])
     }
 
-    @Test("every replica identity is told apart", arguments: zip("dfin".utf8, [.default, .full, .index, .nothing] as [ReplicaIdentity]))
+    @Test(
+        "every replica identity is told apart",
+        arguments: zip("dfin".utf8, [.default, .full, .index, .nothing] as [ReplicaIdentity])
+    )
     func identity(letter: UInt8, expected: ReplicaIdentity) throws {
         let message = try decode(Wire.relation(1, schema: "s", name: "t", identity: letter, columns: []))
         guard case .relation(let relation) = message else { throw Unexpected(message) }
@@ -136,7 +144,8 @@ struct MessageTests {
 
     @Test("delete tells whether it has a key or the whole row")
     func delete() throws {
-        for (bytes, expected) in [(Wire.delete(5, key: [.null]), OldTuple.key), (Wire.delete(5, full: [.null]), .full)] {
+        for (bytes, expected) in [(Wire.delete(5, key: [.null]), OldTuple.key), (Wire.delete(5, full: [.null]), .full)]
+        {
             let message = try decode(bytes)
             guard case .delete(let relation, let old, let oldOffset) = message else { throw Unexpected(message) }
             #expect(relation == 5)
@@ -156,7 +165,10 @@ struct MessageTests {
         #expect(restart == (flags & 2 != 0))
     }
 
-    @Test("a truncate whose count is not that of its tables is an error", arguments: [UInt32(0), 1, 3, 0x4000_0002, .max])
+    @Test(
+        "a truncate whose count is not that of its tables is an error",
+        arguments: [UInt32(0), 1, 3, 0x4000_0002, .max]
+    )
     func truncateCount(count: UInt32) {
         var bytes = Wire.truncate([1, 2])
         bytes.replaceSubrange(1..<5, with: Wire.bytes(count))
@@ -167,7 +179,9 @@ struct MessageTests {
     func logicalMessage(isTransactional: Bool) throws {
         let bytes = Wire.message(isTransactional: isTransactional, lsn: 42, prefix: "p", content: [0, 1, 0])
         let message = try decode(bytes)
-        guard case .message(let lsn, let transactional, let prefix, let length) = message else { throw Unexpected(message) }
+        guard case .message(let lsn, let transactional, let prefix, let length) = message else {
+            throw Unexpected(message)
+        }
         #expect(lsn == LSN(rawValue: 42))
         #expect(transactional == isTransactional)
         #expect(prefix == "p")
@@ -185,7 +199,9 @@ struct MessageTests {
     func unknownKinds() {
         let known = Set("BCORYIUDTMSEcA".utf8)
         for kind in UInt8.min...UInt8.max where !known.contains(kind) {
-            #expect(throws: WireError("unknown pgoutput message", at: 0)) { try decode([kind] + Array(repeating: 0, count: 64)) }
+            #expect(throws: WireError("unknown pgoutput message", at: 0)) {
+                try decode([kind] + Array(repeating: 0, count: 64))
+            }
         }
     }
 

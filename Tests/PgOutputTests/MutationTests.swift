@@ -47,7 +47,9 @@ struct MutationTests {
     }
 
     private func run(
-        shard: UInt64, corpus: [[UInt8]], share: UInt64 = 1,
+        shard: UInt64,
+        corpus: [[UInt8]],
+        share: UInt64 = 1,
         take: (inout MessageFeed, RawSpan) throws(WireError) -> MessageFeed.Outcome
     ) -> Outcomes {
         let seed = MutationTests.seed &+ shard
@@ -75,7 +77,8 @@ struct MutationTests {
             }
             guard let complaint else { continue }
             Issue.record(
-                "\(complaint): PGOUTPUT_SEED=\(MutationTests.seed), shard \(shard), message \(number): \(mutator.message)")
+                "\(complaint): PGOUTPUT_SEED=\(MutationTests.seed), shard \(shard), message \(number): \(mutator.message)"
+            )
             return outcomes
         }
         return outcomes

@@ -18,7 +18,8 @@ struct Mutator: ~Copyable {
 
     /// Numbers that lengths and counts break at.
     private static let absurd: [UInt32] = [
-        0, 1, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x3FFF_FFFF, 0x4000_0000, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF,
+        0, 1, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x3FFF_FFFF, 0x4000_0000, 0x7FFF_FFFF, 0x8000_0000,
+        0xFFFF_FFFF,
     ]
 
     private mutating func damage() {
@@ -39,7 +40,9 @@ struct Mutator: ~Copyable {
     private mutating func overwrite(_ value: UInt32, width: Int) {
         guard message.count >= width else { return }
         let place = below(message.count - width + 1)
-        for index in 0..<width { message[place + index] = UInt8(truncatingIfNeeded: value >> UInt32(8 * (width - 1 - index))) }
+        for index in 0..<width {
+            message[place + index] = UInt8(truncatingIfNeeded: value >> UInt32(8 * (width - 1 - index)))
+        }
     }
 
     /// The beginning of one message, the end of another.

@@ -40,13 +40,17 @@ struct ReplicationMessageTests {
 
     @Test("a keepalive with bytes behind it is an error")
     func trailingBytes() {
-        #expect(throws: WireError("trailing bytes", at: 18)) { try read(Wire.keepalive(walEnd: 1, replyRequested: false) + [0]) }
+        #expect(throws: WireError("trailing bytes", at: 18)) {
+            try read(Wire.keepalive(walEnd: 1, replyRequested: false) + [0])
+        }
     }
 
     @Test("every other kind of frame is an error")
     func unknownKinds() {
         for kind in UInt8.min...UInt8.max where kind != UInt8(ascii: "w") && kind != UInt8(ascii: "k") {
-            #expect(throws: WireError("unknown replication message", at: 0)) { try read([kind] + Array(repeating: 0, count: 30)) }
+            #expect(throws: WireError("unknown replication message", at: 0)) {
+                try read([kind] + Array(repeating: 0, count: 30))
+            }
         }
     }
 }
@@ -58,7 +62,9 @@ struct StandbyStatusUpdateTests {
         let update = StandbyStatusUpdate(written: LSN(rawValue: 0x0102_0304_0506_0708), flushed: LSN(rawValue: 0x1122))
         let bytes = update.encoded(time: -2)
         let expected: [UInt8] =
-            [UInt8(ascii: "r"), 1, 2, 3, 4, 5, 6, 7, 8] + [0, 0, 0, 0, 0, 0, 0x11, 0x22] + [0, 0, 0, 0, 0, 0, 0x11, 0x22]
+            [UInt8(ascii: "r"), 1, 2, 3, 4, 5, 6, 7, 8] + [0, 0, 0, 0, 0, 0, 0x11, 0x22] + [
+                0, 0, 0, 0, 0, 0, 0x11, 0x22,
+            ]
             + [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFE] + [0]
         #expect(bytes == expected)
         #expect(bytes.count == 34)

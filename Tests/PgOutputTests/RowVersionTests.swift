@@ -43,7 +43,9 @@ struct RowVersionTests {
     func openAtConsistentPoint() throws {
         let copy = try copied(at: 0x1000)
         let streamed = try stream(
-            commitLSN: 0x2000, [(0x0F00, Wire.update(orders, new: [.text("1"), .text("streamed"), .null]))])
+            commitLSN: 0x2000,
+            [(0x0F00, Wire.update(orders, new: [.text("1"), .text("streamed"), .null]))]
+        )
         #expect(copy == RowVersion(commitLSN: LSN(rawValue: 0x1000), ordinal: 0))
         #expect(streamed[0].version > copy)
         // The trap: the change itself lies before the consistent point.
@@ -59,7 +61,10 @@ struct RowVersionTests {
 
     @Test("an insert that waited for a delete beats it, although it wrote its WAL first")
     func insertBeforeUniqueCheck() throws {
-        let insert = try stream(commitLSN: 0x4000, [(0x2000, Wire.insert(orders, [.text("1"), .text("second"), .null]))])
+        let insert = try stream(
+            commitLSN: 0x4000,
+            [(0x2000, Wire.insert(orders, [.text("1"), .text("second"), .null]))]
+        )
         let delete = try stream(commitLSN: 0x3000, [(0x2500, Wire.delete(orders, key: [.text("1"), .null, .null]))])
         #expect(insert[0].version > delete[0].version)
         // The trap: in the WAL the insert comes first.
@@ -74,7 +79,8 @@ struct RowVersionTests {
                 (0x4000, Wire.insert(orders, [.text("1"), .null, .null])),
                 (0x4100, Wire.delete(orders, key: [.text("1"), .null, .null])),
                 (0x4200, Wire.insert(orders, [.text("1"), .text("again"), .null])),
-            ])
+            ]
+        )
         // The trap: the commit LSN is the same.
         #expect(Set(changes.map(\.version.commitLSN)) == [LSN(rawValue: 0x5000)])
         #expect(changes.map(\.version.ordinal) == [1, 2, 3])
@@ -91,8 +97,13 @@ struct RowVersionTests {
         for part in parts { part.begin(info) }
         for (number, row) in rows.enumerated() {
             try TupleDecoder.insert(
-                row.span.bytes, newOffset: 6, into: parts[number < cut ? 0 : 1], table: Samples.orders, map: map,
-                ordinal: UInt64(number + 1))
+                row.span.bytes,
+                newOffset: 6,
+                into: parts[number < cut ? 0 : 1],
+                table: Samples.orders,
+                map: map,
+                ordinal: UInt64(number + 1)
+            )
         }
         let versions = parts.flatMap { part in (0..<part.changeCount).map { part.version(of: part.change($0)) } }
         #expect(versions == (1...4).map { RowVersion(commitLSN: info.commitLSN, ordinal: $0) })

@@ -4,13 +4,13 @@ import CdcCore
 ///
 /// Shared with the fuzzer's driver (`Tests/Fuzz`), which has no test framework.
 enum Samples {
-    /// Key: id. What a table usually looks like.
+    /// What a table usually looks like, with the key id.
     static let orders: UInt32 = 0
-    /// Key: (tenant, code), in the key's own order, which is not the columns'.
+    /// With the key (tenant, code), in the key's own order, which is not the columns'.
     static let prices: UInt32 = 1
-    /// Key: id, REPLICA IDENTITY FULL.
+    /// With the key id and REPLICA IDENTITY FULL.
     static let documents: UInt32 = 2
-    /// No key, REPLICA IDENTITY FULL.
+    /// Without a key, under REPLICA IDENTITY FULL.
     static let events: UInt32 = 3
 
     /// By ``orders`` and so on.
@@ -25,14 +25,21 @@ enum Samples {
     static func oid(_ table: UInt32) -> UInt32 { 16384 + table }
 
     private static func table(
-        _ name: String, _ columns: [(String, DataType)], key: [Int], _ identity: ReplicaIdentity
+        _ name: String,
+        _ columns: [(String, DataType)],
+        key: [Int],
+        _ identity: ReplicaIdentity
     ) -> TableSchema {
         let definitions = columns.map { name, type in
             ColumnDef(name: name, type: type, postgresType: PostgresType(oid: 25, name: "text"))
         }
         return TableSchema(
-            ref: TableRef(schema: "public", name: name), sinkName: name, columns: definitions, key: key,
-            identity: identity)
+            ref: TableRef(schema: "public", name: name),
+            sinkName: name,
+            columns: definitions,
+            key: key,
+            identity: identity
+        )
     }
 
     /// One of every message and form of tuple, without frames.
@@ -44,13 +51,20 @@ enum Samples {
         Wire.commit(commitLSN: 0x1_0000_0200, endLSN: 0x1_0000_0230),
         Wire.origin(commitLSN: 0x1_0000_0200, name: "upstream"),
         Wire.relation(
-            oid(orders), schema: "public", name: "orders",
-            columns: [.init(name: "id", isKey: true, type: 23), .init(name: "name"), .init(name: "note")]),
+            oid(orders),
+            schema: "public",
+            name: "orders",
+            columns: [.init(name: "id", isKey: true, type: 23), .init(name: "name"), .init(name: "note")]
+        ),
         Wire.relation(
-            oid(prices), schema: "public", name: "prices", identity: UInt8(ascii: "i"),
+            oid(prices),
+            schema: "public",
+            name: "prices",
+            identity: UInt8(ascii: "i"),
             columns: [
                 .init(name: "tenant", isKey: true, type: 20), .init(name: "gone"), .init(name: "code", isKey: true),
-            ]),
+            ]
+        ),
         Wire.type(90000, schema: "public", name: "mood"),
         Wire.truncate([oid(orders), oid(events)], flags: 1),
         Wire.message(isTransactional: true, lsn: 0x1_0000_0100, prefix: "dbmazz-sink/heartbeat", content: [1, 2, 3]),
@@ -64,10 +78,15 @@ enum Samples {
         Wire.update(oid(orders), new: [.text("1"), .text("new"), .unchanged]),
         Wire.update(oid(orders), key: [.text("1"), .null, .null], new: [.text("2"), .text("x"), .unchanged]),
         Wire.update(
-            oid(prices), key: [.text("EUR"), .null, .text("5")], new: [.unchanged, .text("1.25"), .text("5")]),
+            oid(prices),
+            key: [.text("EUR"), .null, .text("5")],
+            new: [.unchanged, .text("1.25"), .text("5")]
+        ),
         Wire.update(
-            oid(documents), full: [.text("9"), .text("t"), .text("\\x00ff"), .text("f")],
-            new: [.text("9"), .text("u"), .unchanged, .text("t")]),
+            oid(documents),
+            full: [.text("9"), .text("t"), .text("\\x00ff"), .text("f")],
+            new: [.text("9"), .text("u"), .unchanged, .text("t")]
+        ),
         Wire.update(oid(events), full: [.text("now"), .null], new: [.text("now"), .text("a")]),
         Wire.delete(oid(orders), key: [.text("2"), .null, .null]),
         Wire.delete(oid(documents), full: [.text("9"), .text("u"), .null, .text("t")]),

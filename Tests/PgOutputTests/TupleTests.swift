@@ -21,7 +21,8 @@ struct TupleTests {
         #expect(batch.newCells(change).map(\.kind) == [.binary, .text, .binary, .null])
         #expect(batch.newBytes(change) == [[0, 0, 1, 0], [], [0, 255, 10], nil])
         #expect(
-            batch.newValues(0) == [.integer(256), .text(""), .bytes([0, 255, 10]), .null])
+            batch.newValues(0) == [.integer(256), .text(""), .bytes([0, 255, 10]), .null]
+        )
     }
 
     @Test("bytea's text form and binary form are the same value")
@@ -51,7 +52,8 @@ struct TupleTests {
         try feed.take(Wire.delete(documents, full: [.text("7"), .text("t"), .null, .text("f")]))
         #expect(feed.batch.change(0).oldTuple == .key)
         #expect(feed.batch.oldBytes(feed.batch.change(0)) == [Array("7".utf8), nil, nil])
-        guard case .delete(_, let key, _) = feed.batch.record(0), case .delete(_, let row, _) = feed.batch.record(1) else {
+        guard case .delete(_, let key, _) = feed.batch.record(0), case .delete(_, let row, _) = feed.batch.record(1)
+        else {
             throw Unexpected(feed.batch.records)
         }
         #expect(key == [ColumnValue(name: "id", value: .integer(7))])
@@ -62,10 +64,17 @@ struct TupleTests {
     func manyRows() throws {
         var feed = MessageFeed()
         for number in 0..<2000 {
-            try feed.take(Wire.insert(orders, [.text("\(number)"), .text("name \(number)"), number % 3 == 0 ? .null : .text("n")]))
+            try feed.take(
+                Wire.insert(
+                    orders,
+                    [.text("\(number)"), .text("name \(number)"), number % 3 == 0 ? .null : .text("n")]
+                )
+            )
         }
         for number in 0..<2000 {
-            let expected: [Value] = [.integer(Int64(number)), .text("name \(number)"), number % 3 == 0 ? .null : .text("n")]
+            let expected: [Value] = [
+                .integer(Int64(number)), .text("name \(number)"), number % 3 == 0 ? .null : .text("n"),
+            ]
             #expect(feed.batch.newValues(number) == expected)
         }
     }
@@ -105,6 +114,17 @@ struct TupleTests {
         #expect(feed.batch.oldBytes(feed.batch.change(2)) == [Array("1".utf8), nil, nil])
     }
 
+    @Test("under REPLICA IDENTITY FULL, too, a column that the source does not send yet stays unchanged")
+    func missingColumnUnderFull() throws {
+        var feed = MessageFeed()
+        feed.route(documents, to: Samples.documents, ColumnMap(places: [0, 1, 2], tableColumns: 4))
+        let old: [Wire.Column] = [.text("1"), .text("a"), .null]
+        try feed.take(Wire.update(documents, full: old, new: [.text("1"), .text("b"), .null]))
+        withKnownIssue("the old row's missing column counts as NULL, and the new row inherits it") {
+            #expect(feed.batch.newValues(0)[3] == .unchanged)
+        }
+    }
+
     @Test("the values of a column that the table has no more are left out, and checked nevertheless")
     func leftOutColumn() throws {
         var feed = MessageFeed()
@@ -136,8 +156,11 @@ struct TupleTests {
         var feed = MessageFeed()
         try feed.take(
             Wire.update(
-                documents, full: [.text("1"), .text("old"), .text("\\x01"), .null],
-                new: [.text("1"), .text("new"), .unchanged, .unchanged]))
+                documents,
+                full: [.text("1"), .text("old"), .text("\\x01"), .null],
+                new: [.text("1"), .text("new"), .unchanged, .unchanged]
+            )
+        )
         #expect(feed.batch.newValues(0) == [.integer(1), .text("new"), .bytes([1]), .null])
         #expect(!feed.batch.change(0).isPartial)
         #expect(!feed.batch.change(0).changesKey)
@@ -147,7 +170,8 @@ struct TupleTests {
     func unchangedFromKey() throws {
         var feed = MessageFeed()
         try feed.take(
-            Wire.update(prices, key: [.text("EUR"), .null, .text("5")], new: [.unchanged, .unchanged, .text("5")]))
+            Wire.update(prices, key: [.text("EUR"), .null, .text("5")], new: [.unchanged, .unchanged, .text("5")])
+        )
         #expect(feed.batch.newValues(0) == [.text("EUR"), .unchanged, .integer(5)])
         #expect(feed.batch.change(0).isPartial)
     }
@@ -206,7 +230,12 @@ struct TupleTests {
     func keysAreBytes() throws {
         var feed = MessageFeed()
         try feed.take(
-            Wire.update(prices, key: [.text("e\u{301}"), .null, .text("5")], new: [.text("\u{E9}"), .null, .text("5")]))
+            Wire.update(
+                prices,
+                key: [.text("e\u{301}"), .null, .text("5")],
+                new: [.text("\u{E9}"), .null, .text("5")]
+            )
+        )
         #expect(feed.batch.change(0).changesKey)
     }
 
@@ -238,7 +267,9 @@ extension CdcBatch {
 
     /// The old row's bytes; nil where there are none.
     func oldBytes(_ change: Change) -> [[UInt8]?] {
-        tables[Int(change.table)].columns.indices.map { oldCell(change, $0) }.map { $0.hasBytes ? Array(bytes(of: $0)) : nil }
+        tables[Int(change.table)].columns.indices.map { oldCell(change, $0) }.map {
+            $0.hasBytes ? Array(bytes(of: $0)) : nil
+        }
     }
 
     /// The new row as values.

@@ -37,7 +37,11 @@ enum Wire {
     // MARK: Descriptions
 
     static func relation(
-        _ oid: UInt32, schema: String, name: String, identity: UInt8 = UInt8(ascii: "d"), columns: [Described]
+        _ oid: UInt32,
+        schema: String,
+        name: String,
+        identity: UInt8 = UInt8(ascii: "d"),
+        columns: [Described]
     ) -> [UInt8] {
         var message = [UInt8(ascii: "R")] + bytes(oid) + string(schema) + string(name) + [identity]
         message += bytes(UInt16(columns.count))
@@ -101,7 +105,8 @@ enum Wire {
     }
 
     static func message(isTransactional: Bool, lsn: UInt64, prefix: String, content: [UInt8]) -> [UInt8] {
-        [UInt8(ascii: "M"), isTransactional ? 1 : 0] + bytes(lsn) + string(prefix) + bytes(UInt32(content.count)) + content
+        [UInt8(ascii: "M"), isTransactional ? 1 : 0] + bytes(lsn) + string(prefix) + bytes(UInt32(content.count))
+            + content
     }
 
     // MARK: Frames
@@ -119,6 +124,7 @@ enum Wire {
     /// A line of COPY's text format, as `CopyAttributeOutText` of PostgreSQL's `copyto.c` writes it.
     ///
     /// - Parameter values: nil for NULL.
+    /// - Returns: the line with its end.
     static func copyLine(_ values: [[UInt8]?]) -> [UInt8] {
         let fields = values.map { value -> [UInt8] in value.map { $0.flatMap(escaped) } ?? Array("\\N".utf8) }
         return Array(fields.joined(separator: [UInt8(ascii: "\t")])) + [UInt8(ascii: "\n")]

@@ -12,7 +12,9 @@ struct SinkNameTests {
         var sink = SinkConfig(type: "scripted", capabilities: capabilities)
         sink.tableName = template
         return PipelineConfig(
-            source: SourceConfig(url: Secret("")), sink: sink, capabilities: capabilities,
+            source: SourceConfig(url: Secret("")),
+            sink: sink,
+            capabilities: capabilities,
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
         ).sinkName(TableRef(schema: schema, name: table))
     }
@@ -47,7 +49,8 @@ struct InitialCopyStatementTests {
         let table = Relations.sourceTable([Relations.id, Relations.name])
         #expect(
             InitialCopy.statement(table)
-                == #"COPY (SELECT "id", "name" FROM ONLY "public"."orders") TO STDOUT"#)
+                == #"COPY (SELECT "id", "name" FROM ONLY "public"."orders") TO STDOUT"#
+        )
     }
 
     @Test("a partitioned table is read with its partitions")
@@ -63,16 +66,20 @@ struct InitialCopyStatementTests {
         table.rowFilter = "(id > 5)"
         #expect(
             InitialCopy.statement(table)
-                == #"COPY (SELECT "id" FROM ONLY "public"."orders" WHERE (id > 5)) TO STDOUT"#)
+                == #"COPY (SELECT "id" FROM ONLY "public"."orders" WHERE (id > 5)) TO STDOUT"#
+        )
     }
 
     @Test("names are quoted, and quotes in them doubled")
     func quoting() {
         let table = Relations.sourceTable(
-            [.init(name: "Order \"Nr\"")], ref: TableRef(schema: "My Schema", name: "semi;colon"))
+            [.init(name: "Order \"Nr\"")],
+            ref: TableRef(schema: "My Schema", name: "semi;colon")
+        )
         #expect(
             InitialCopy.statement(table)
-                == #"COPY (SELECT "Order ""Nr""" FROM ONLY "My Schema"."semi;colon") TO STDOUT"#)
+                == #"COPY (SELECT "Order ""Nr""" FROM ONLY "My Schema"."semi;colon") TO STDOUT"#
+        )
     }
 }
 
@@ -85,7 +92,8 @@ struct SourceCatalogTests {
             (#"["a\"b","c\\d"]"#, [#"a"b"#, #"c\d"#]), (#"["a,b","[c]"]"#, ["a,b", "[c]"]),
             (#"["\n\t\r\b\f\/"]"#, ["\n\t\r\u{8}\u{C}/"]), (#"["\u0001x","\u00e9"]"#, ["\u{1}x", "\u{E9}"]),
             (#"["käse","日本"]"#, ["käse", "日本"]), ("[\"e\u{301}\"]", ["e\u{301}"]),
-        ])
+        ]
+    )
     func strings(json: String, expected: [String]) {
         let strings = SourceCatalog.strings(json: json)
         #expect(strings.map { Array($0.utf8) } == expected.map { Array($0.utf8) })

@@ -26,11 +26,16 @@ struct RelationMatchTests {
     }
 
     private func match(
-        _ relation: [Column], _ table: [Column], identity: ReplicaIdentity = .default, isFresh: Bool
+        _ relation: [Column],
+        _ table: [Column],
+        identity: ReplicaIdentity = .default,
+        isFresh: Bool
     ) -> RelationMatch {
         RelationMatch(
-            Relations.message(relation, identity: identity), Relations.carried(table, identity: identity),
-            isFresh: isFresh)
+            Relations.message(relation, identity: identity),
+            Relations.carried(table, identity: identity),
+            isFresh: isFresh
+        )
     }
 
     @Test("the same columns are bound", arguments: [true, false])
@@ -43,7 +48,12 @@ struct RelationMatchTests {
     @Test("the same columns in another order are bound to their places")
     func reordered() throws {
         let map = try bound(
-            match([Relations.note, Relations.id, Relations.name], [Relations.id, Relations.name, Relations.note], isFresh: false))
+            match(
+                [Relations.note, Relations.id, Relations.name],
+                [Relations.id, Relations.name, Relations.note],
+                isFresh: false
+            )
+        )
         #expect(map.places == [2, 0, 1])
     }
 
@@ -110,6 +120,24 @@ struct RelationMatchTests {
         _ = try bound(match(columns, [Column(name: "id", type: 23), Relations.name], identity: .full, isFresh: false))
     }
 
+    @Test("under REPLICA IDENTITY FULL, WAL without a column of the key is of another key")
+    func fullIdentityWithoutKey() throws {
+        let match = match([Relations.name], [Relations.id, Relations.name], identity: .full, isFresh: true)
+        withKnownIssue("keys are not compared under FULL: updates then fail as a protocol violation") {
+            let cause = try cause(match)
+            #expect(cause.contains("key has changed"))
+        }
+    }
+
+    @Test("names are equal as bytes, not as Unicode: two columns may differ in their composition only")
+    func namesAreBytes() throws {
+        let columns = [Relations.id, Column(name: "\u{E9}"), Column(name: "e\u{301}")]
+        withKnownIssue("String's == is canonical equivalence: both columns get one place, the other is lost") {
+            let map = try bound(match(columns, columns, isFresh: true))
+            #expect(map.places == nil)
+        }
+    }
+
     @Test("a table that was dropped and made anew is refused", arguments: [true, false])
     func recreated(isFresh: Bool) throws {
         let match = RelationMatch(Relations.message(oid: 16401), Relations.carried(oid: 16400), isFresh: isFresh)
@@ -122,7 +150,9 @@ struct RelationTableTests {
     private let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
 
     private func table(
-        _ carried: [CarriedTable], known: RelationTable.KnownRelations = .init(), wanted: Bool = true
+        _ carried: [CarriedTable],
+        known: RelationTable.KnownRelations = .init(),
+        wanted: Bool = true
     ) -> RelationTable {
         RelationTable(carried, known: known, logger: logger, isWanted: { _ in wanted })
     }

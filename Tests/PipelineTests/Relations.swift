@@ -1,7 +1,7 @@
 import CdcCore
 
-@testable import Pipeline
 @testable import PgOutput
+@testable import Pipeline
 @testable import PostgresSource
 
 /// Tables and RELATION messages of the tests; a column is a name and a type's OID.
@@ -17,35 +17,52 @@ enum Relations {
     static let note = Column(name: "note")
 
     static func sourceTable(
-        _ columns: [Column] = [id, name, note], ref: TableRef = TableRef(schema: "public", name: "orders"),
-        oid: UInt32 = 16400, identity: ReplicaIdentity = .default
+        _ columns: [Column] = [id, name, note],
+        ref: TableRef = TableRef(schema: "public", name: "orders"),
+        oid: UInt32 = 16400,
+        identity: ReplicaIdentity = .default
     ) -> SourceTable {
         SourceTable(
-            ref: ref, oid: oid, isPartitioned: false,
+            ref: ref,
+            oid: oid,
+            isPartitioned: false,
             columns: columns.map {
                 ColumnDef(
-                    name: $0.name, type: DataType(builtInType: $0.type, modifier: -1),
-                    postgresType: PostgresType(oid: $0.type, name: "type \($0.type)"))
+                    name: $0.name,
+                    type: DataType(builtInType: $0.type, modifier: -1),
+                    postgresType: PostgresType(oid: $0.type, name: "type \($0.type)")
+                )
             },
-            key: columns.indices.filter { columns[$0].isKey }, identity: identity, rowFilter: nil)
+            key: columns.indices.filter { columns[$0].isKey },
+            identity: identity,
+            rowFilter: nil
+        )
     }
 
     static func carried(
-        _ columns: [Column] = [id, name, note], ref: TableRef = TableRef(schema: "public", name: "orders"),
-        oid: UInt32 = 16400, identity: ReplicaIdentity = .default, copiedUpTo: LSN = .zero
+        _ columns: [Column] = [id, name, note],
+        ref: TableRef = TableRef(schema: "public", name: "orders"),
+        oid: UInt32 = 16400,
+        identity: ReplicaIdentity = .default,
+        copiedUpTo: LSN = .zero
     ) -> CarriedTable {
         let source = sourceTable(columns, ref: ref, oid: oid, identity: identity)
         return CarriedTable(source: source, schema: source.schema(sinkName: ref.name), copiedUpTo: copiedUpTo)
     }
 
     static func message(
-        _ columns: [Column] = [id, name, note], ref: TableRef = TableRef(schema: "public", name: "orders"),
-        oid: UInt32 = 16400, identity: ReplicaIdentity = .default
+        _ columns: [Column] = [id, name, note],
+        ref: TableRef = TableRef(schema: "public", name: "orders"),
+        oid: UInt32 = 16400,
+        identity: ReplicaIdentity = .default
     ) -> RelationMessage {
         RelationMessage(
-            oid: oid, ref: ref, identity: identity,
+            oid: oid,
+            ref: ref,
+            identity: identity,
             columns: columns.map {
                 RelationColumn(isKey: identity == .full || $0.isKey, name: $0.name, typeOID: $0.type, typeModifier: -1)
-            })
+            }
+        )
     }
 }

@@ -42,8 +42,15 @@ final class SinkScript: Sendable {
 final class ScriptedSink: Sink {
     static let name = "scripted"
     static let capabilities = SinkCapabilities(
-        supportsUpsert: true, supportsDelete: true, supportsTransactions: true, loadingModel: .streaming,
-        maxBatchSize: 100, maxBatchBytes: 1 << 20, optimalFlushInterval: .zero, storesPosition: true)
+        supportsUpsert: true,
+        supportsDelete: true,
+        supportsTransactions: true,
+        loadingModel: .streaming,
+        maxBatchSize: 100,
+        maxBatchBytes: 1 << 20,
+        optimalFlushInterval: .zero,
+        storesPosition: true
+    )
 
     private let script: SinkScript
 
@@ -75,7 +82,9 @@ final class ScriptedSink: Sink {
     func beginCopy(of tables: [TableSchema]) async throws(SinkError) { try call("beginCopy") }
 
     func finishCopy(
-        of tables: [TableSchema], at consistentPoint: LSN, position: SourcePosition?
+        of tables: [TableSchema],
+        at consistentPoint: LSN,
+        position: SourcePosition?
     ) async throws(SinkError) {
         try call("finishCopy")
     }
@@ -89,12 +98,15 @@ final class ScriptedSink: Sink {
     }
 
     func writeBatch(
-        _ batch: CdcBatch, deadline: ContinuousClock.Instant
+        _ batch: CdcBatch,
+        deadline: ContinuousClock.Instant
     ) async throws(SinkError) -> SinkResult {
         try call("write")
         return SinkResult(
-            recordsWritten: batch.changeCount, bytesWritten: batch.tupleBytes,
-            durablePosition: batch.commitsUnit ? batch.position : nil)
+            recordsWritten: batch.changeCount,
+            bytesWritten: batch.tupleBytes,
+            durablePosition: batch.commitsUnit ? batch.position : nil
+        )
     }
 
     func discardOpenUnit() async { _ = script.next("discard") }

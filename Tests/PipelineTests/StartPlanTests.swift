@@ -11,12 +11,16 @@ struct StartPlanTests {
 
     /// What the sink remembers; `position` nil means that its copy is not complete.
     private func state(
-        at position: UInt64?, system: String = StartPlanTests.system, timeline: UInt32 = 3, slot: String = "dbmazz_slot"
+        at position: UInt64?,
+        system: String = StartPlanTests.system,
+        timeline: UInt32 = 3,
+        slot: String = "dbmazz_slot"
     ) -> PipelineState {
         PipelineState(
             source: SourceIdentity(systemIdentifier: system, timeline: timeline, slot: slot),
             position: position.map { SourcePosition(commitLSN: LSN(rawValue: $0 - 8), endLSN: LSN(rawValue: $0)) },
-            copies: [:])
+            copies: [:]
+        )
     }
 
     private func slot(at confirmed: UInt64?, walStatus: String = "reserved") -> ReplicationSlot {
@@ -24,19 +28,34 @@ struct StartPlanTests {
     }
 
     private func decide(
-        _ snapshot: SnapshotMode, sink: PipelineState?, slot: ReplicationSlot?, storesPosition: Bool = true,
+        _ snapshot: SnapshotMode,
+        sink: PipelineState?,
+        slot: ReplicationSlot?,
+        storesPosition: Bool = true,
         history: String? = nil
     ) throws(SourceError) -> StartPlan {
         try StartPlan.decide(
             StartPlan.Facts(
-                snapshot: snapshot, storesPosition: storesPosition, state: sink, slotName: "dbmazz_slot", slot: slot,
+                snapshot: snapshot,
+                storesPosition: storesPosition,
+                state: sink,
+                slotName: "dbmazz_slot",
+                slot: slot,
                 system: SystemIdentification(
-                    systemIdentifier: StartPlanTests.system, timeline: 3, walEnd: LSN(rawValue: 9000)),
-                history: history.map { TimelineHistory($0) }))
+                    systemIdentifier: StartPlanTests.system,
+                    timeline: 3,
+                    walEnd: LSN(rawValue: 9000)
+                ),
+                history: history.map { TimelineHistory($0) }
+            )
+        )
     }
 
     private func refusal(
-        _ snapshot: SnapshotMode = .initial, sink: PipelineState?, slot: ReplicationSlot?, history: String? = nil
+        _ snapshot: SnapshotMode = .initial,
+        sink: PipelineState?,
+        slot: ReplicationSlot?,
+        history: String? = nil
     ) -> SourceError? {
         do throws(SourceError) {
             _ = try decide(snapshot, sink: sink, slot: slot, history: history)
@@ -170,13 +189,21 @@ struct StartPlanTests {
     @Test("a position before or at the switch to a newer timeline goes on", arguments: [550, 600] as [UInt64])
     func newerTimeline(position: UInt64) throws {
         let plan = try decide(
-            .initial, sink: state(at: position, timeline: 2), slot: slot(at: 500), history: StartPlanTests.history)
+            .initial,
+            sink: state(at: position, timeline: 2),
+            slot: slot(at: 500),
+            history: StartPlanTests.history
+        )
         #expect(plan == .resume(LSN(rawValue: position)))
     }
 
     @Test("a position beyond the switch is refused: the source never had it", arguments: [601, 700] as [UInt64])
     func beyondSwitch(position: UInt64) {
-        let error = refusal(sink: state(at: position, timeline: 2), slot: slot(at: 500), history: StartPlanTests.history)
+        let error = refusal(
+            sink: state(at: position, timeline: 2),
+            slot: slot(at: 500),
+            history: StartPlanTests.history
+        )
         #expect(error?.kind == .foreignSystem)
     }
 
@@ -187,7 +214,8 @@ struct StartPlanTests {
         #expect(plan == .resume(LSN(rawValue: 256)))
         #expect(
             refusal(sink: state(at: 257, timeline: 1), slot: slot(at: 200), history: StartPlanTests.history)?.kind
-                == .foreignSystem)
+                == .foreignSystem
+        )
     }
 
     @Test("a timeline that the history does not know is refused")
@@ -214,7 +242,9 @@ struct StartPlanTests {
 struct TimelineHistoryTests {
     @Test("lines have a timeline, where it was left, and a reason")
     func lines() {
-        let history = TimelineHistory("1\t0/A000198\tno recovery target specified\n2\t16/B374D848\tat restore point \"x\"\n")
+        let history = TimelineHistory(
+            "1\t0/A000198\tno recovery target specified\n2\t16/B374D848\tat restore point \"x\"\n"
+        )
         #expect(history.ends == [1: LSN(rawValue: 0xA00_0198), 2: LSN(rawValue: 0x16_B374_D848)])
     }
 

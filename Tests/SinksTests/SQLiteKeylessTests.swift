@@ -7,7 +7,11 @@ import Testing
 @Suite("SQLite sink: tables without a key")
 struct SQLiteKeylessTests {
     private let log = TableSchema(
-        "log", [ColumnDef("n", .int32), ColumnDef("f", .float64), ColumnDef("text", .text)], key: [], identity: .full)
+        "log",
+        [ColumnDef("n", .int32), ColumnDef("f", .float64), ColumnDef("text", .text)],
+        key: [],
+        identity: .full
+    )
 
     @Test("equal rows stay apart; a delete removes one copy, an update changes one")
     func duplicates() async throws {
@@ -22,7 +26,8 @@ struct SQLiteKeylessTests {
             $0.delete(old: ["2", nil, nil])
         }
         #expect(
-            try file.rows("SELECT n, f, text FROM log ORDER BY n, text") == ["1|1.5|a", "1|1.5|b", "2|NULL|NULL"])
+            try file.rows("SELECT n, f, text FROM log ORDER BY n, text") == ["1|1.5|a", "1|1.5|b", "2|NULL|NULL"]
+        )
     }
 
     @Test("changes of one row one after the other are not folded away")
@@ -41,7 +46,11 @@ struct SQLiteKeylessTests {
         let file = try SQLiteFixture()
         try await file.start(log)
         try await file.write {
-            $0.insert("1", "0", nil).insert("1", "-0", nil).insert("1", "0", nil).insert("1", "NaN", nil).insert("1", nil, nil)
+            $0.insert("1", "0", nil).insert("1", "-0", nil).insert("1", "0", nil).insert("1", "NaN", nil).insert(
+                "1",
+                nil,
+                nil
+            )
         }
         try await file.write(lsn: 0x2000) {
             $0.update("2", "-0", nil, old: ["1", "-0", nil]).update("3", "NaN", nil, old: ["1", "NaN", nil])

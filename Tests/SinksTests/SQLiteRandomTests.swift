@@ -46,7 +46,8 @@ struct SQLiteRandomTests {
                 }
                 #expect(
                     found.map { "\($0)" }.sorted() == expected.map { "\($0)" }.sorted(),
-                    "seed \(seed), unit \(unit), table \(table)")
+                    "seed \(seed), unit \(unit), table \(table)"
+                )
             }
         }
     }

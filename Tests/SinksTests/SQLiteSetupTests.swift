@@ -29,26 +29,33 @@ struct SQLiteSetupTests {
             ColumnDef("t", .timestampTz), ColumnDef("j", .jsonb), ColumnDef("a", .other),
         ]
         let composite = TableSchema(
-            "composite", [ColumnDef("f", .float64), ColumnDef("n", .int16), ColumnDef("g", .float64)], key: [1, 0])
+            "composite",
+            [ColumnDef("f", .float64), ColumnDef("n", .int16), ColumnDef("g", .float64)],
+            key: [1, 0]
+        )
         let keyless = TableSchema("keyless", [ColumnDef("t", .text), ColumnDef("d", .date)], key: [], identity: .full)
         let appended = TableSchema("appended", [ColumnDef("d", .date)], key: [], identity: .nothing)
         let file = try SQLiteFixture()
         try await file.start(TableSchema("types", columns), composite, keyless, appended)
         #expect(
-            try file.rows("SELECT sql FROM sqlite_schema WHERE name NOT LIKE 'dbmazz_position%' AND name NOT LIKE 'dbmazz_table%' AND sql IS NOT NULL") == [
+            try file.rows(
+                "SELECT sql FROM sqlite_schema WHERE name NOT LIKE 'dbmazz_position%' AND name NOT LIKE 'dbmazz_table%' AND sql IS NOT NULL"
+            ) == [
                 #"CREATE TABLE "types"("id" INTEGER NOT NULL, "b" INTEGER, "o" INTEGER, "x" TEXT, "f" ANY, "n" TEXT, "#
                     + #""y" BLOB, "t" TEXT, "j" TEXT, "a" TEXT, PRIMARY KEY("id")) STRICT"#,
                 #"CREATE TABLE "composite"("f" TEXT NOT NULL, "n" INTEGER NOT NULL, "g" ANY, PRIMARY KEY("n", "f")) STRICT"#,
                 #"CREATE TABLE "keyless"("t" TEXT, "d" TEXT) STRICT"#,
                 #"CREATE INDEX "dbmazz_old_row_keyless" ON "keyless"("d")"#,
                 #"CREATE TABLE "appended"("d" TEXT) STRICT"#,
-            ])
+            ]
+        )
         #expect(try file.rows("SELECT count(*) FROM pragma_index_list('types')") == ["0"])
         #expect(
             try file.rows("SELECT * FROM dbmazz_table ORDER BY source_table") == [
                 "shop|public|appended|appended|NULL", "shop|public|composite|composite|NULL",
                 "shop|public|keyless|keyless|NULL", "shop|public|types|types|NULL",
-            ])
+            ]
+        )
     }
 
     @Test("audit columns come last")
@@ -59,7 +66,8 @@ struct SQLiteSetupTests {
             try file.rows("SELECT name, type FROM pragma_table_info('items')") == [
                 "id|INTEGER", "v|TEXT", "dbmazz_op_type|INTEGER", "dbmazz_is_deleted|INTEGER", "dbmazz_synced_at|TEXT",
                 "dbmazz_cdc_version|TEXT",
-            ])
+            ]
+        )
     }
 
     @Test("a second setup of the same tables changes nothing; a renewed one stores the new timeline and slot")
@@ -69,7 +77,10 @@ struct SQLiteSetupTests {
         try await file.write { $0.insert("1", "a") }
         try await file.restart()
         let promoted = SourceIdentity(
-            systemIdentifier: SQLiteFixture.identity.systemIdentifier, timeline: 2, slot: "renamed")
+            systemIdentifier: SQLiteFixture.identity.systemIdentifier,
+            timeline: 2,
+            slot: "renamed"
+        )
         try await file.start(items, as: PipelineIdentity(name: "shop", source: promoted))
         #expect(try file.rows("SELECT id, v FROM items") == ["1|a"])
         #expect(try await file.sink.loadState(of: "shop")?.source == promoted)
@@ -86,19 +97,27 @@ struct SQLiteSetupTests {
         }
         #expect(error?.kind == .configuration)
         #expect(
-            error?.cause == "pipeline \"shop\" in \(file.path) belongs to the source system 7412345678901234567, not to 99")
+            error?.cause
+                == "pipeline \"shop\" in \(file.path) belongs to the source system 7412345678901234567, not to 99"
+        )
     }
 
-    @Test("every difference of every table is told at once, with the statements that are missing, and nothing is changed")
+    @Test(
+        "every difference of every table is told at once, with the statements that are missing, and nothing is changed"
+    )
     func differences() async throws {
         let file = try SQLiteFixture()
         let wide = TableSchema(
-            "wide", [ColumnDef("id", .int32), ColumnDef("A", .text), ColumnDef("f", .float64), ColumnDef("gone", .text)])
+            "wide",
+            [ColumnDef("id", .int32), ColumnDef("A", .text), ColumnDef("f", .float64), ColumnDef("gone", .text)]
+        )
         try await file.start(items, wide)
         try await file.restart()
         let changed = TableSchema(
-            "wide", [ColumnDef("id", .int32), ColumnDef("a", .bytes), ColumnDef("f", .float64), ColumnDef("new \"x\"", .date)],
-            key: [2])
+            "wide",
+            [ColumnDef("id", .int32), ColumnDef("a", .bytes), ColumnDef("f", .float64), ColumnDef("new \"x\"", .date)],
+            key: [2]
+        )
         let grown = TableSchema("items", items.columns + [ColumnDef("w", .int64)])
         let error = await error(of: grown, changed, TableSchema("fresh", items.columns), in: file)
         #expect(error?.kind == .schemaMismatch)
@@ -107,11 +126,13 @@ struct SQLiteSetupTests {
             error?.cause == #"public.items: column "w" is missing; public.wide: column "a" is TEXT instead of BLOB; "#
                 + #"public.wide: column "f" is ANY instead of TEXT; public.wide: column "new ""x""" is missing; "#
                 + #"public.wide: column "gone" is not in the source; "#
-                + #"public.wide: it has the key ("id") instead of the key ("f")"#)
+                + #"public.wide: it has the key ("id") instead of the key ("f")"#
+        )
         #expect(
             error?.remedy == #"ALTER TABLE "items" ADD COLUMN "w" INTEGER; "#
                 + #"copy the table anew under another SINK_TABLE_NAME "#
-                + #"ALTER TABLE "wide" ADD COLUMN "new ""x""" TEXT; ALTER TABLE "wide" DROP COLUMN "gone";"#)
+                + #"ALTER TABLE "wide" ADD COLUMN "new ""x""" TEXT; ALTER TABLE "wide" DROP COLUMN "gone";"#
+        )
         #expect(try file.rows("SELECT name FROM sqlite_schema WHERE name='fresh'").isEmpty)
     }
 
@@ -134,21 +155,29 @@ struct SQLiteSetupTests {
     func wrongKind() async throws {
         let file = try SQLiteFixture()
         let editor = try SQLiteFile(file.path, create: true)
-        try editor.execute("CREATE TABLE loose(id INTEGER PRIMARY KEY, v TEXT); CREATE VIEW seen AS SELECT 1 AS id, 2 AS v")
+        try editor.execute(
+            "CREATE TABLE loose(id INTEGER PRIMARY KEY, v TEXT); CREATE VIEW seen AS SELECT 1 AS id, 2 AS v"
+        )
         try editor.execute("CREATE TABLE narrow(id INTEGER PRIMARY KEY, v TEXT NOT NULL) STRICT")
         let error = await error(
-            of: TableSchema("loose", items.columns), TableSchema("seen", items.columns),
-            TableSchema("narrow", items.columns), in: file)
+            of: TableSchema("loose", items.columns),
+            TableSchema("seen", items.columns),
+            TableSchema("narrow", items.columns),
+            in: file
+        )
         #expect(
             error?.cause == "public.loose: \"loose\" at the sink is a table that is not STRICT; "
-                + "public.seen: \"seen\" at the sink is no table; public.narrow: column \"v\" is NOT NULL")
+                + "public.seen: \"seen\" at the sink is no table; public.narrow: column \"v\" is NOT NULL"
+        )
     }
 
     @Test("an existing table that fits is adopted while it is empty, and refused when it has rows")
     func adoption() async throws {
         let file = try SQLiteFixture()
         let editor = try SQLiteFile(file.path, create: true)
-        try editor.execute("CREATE TABLE ITEMS(ID INTEGER PRIMARY KEY, V text) STRICT; INSERT INTO items VALUES(1, 'mine')")
+        try editor.execute(
+            "CREATE TABLE ITEMS(ID INTEGER PRIMARY KEY, V text) STRICT; INSERT INTO items VALUES(1, 'mine')"
+        )
         let error = await error(of: items, in: file)
         #expect(error?.kind == .schemaMismatch)
         #expect(error?.cause == "table \"items\" has rows that this pipeline did not write")
@@ -205,13 +234,21 @@ struct SQLiteSetupTests {
     func names() async throws {
         let file = try SQLiteFixture { $0.auditColumns = true }
         let error = await error(
-            of: items, TableSchema("Items", items.columns), TableSchema("sqlite_x", items.columns),
+            of: items,
+            TableSchema("Items", items.columns),
+            TableSchema("sqlite_x", items.columns),
             TableSchema("DBMAZZ_position", items.columns),
             TableSchema("a", [ColumnDef("id", .int32), ColumnDef("ID", .int32)]),
             TableSchema("b", [ColumnDef("id", .int32), ColumnDef("dbmazz_OP_type", .int32)]),
-            TableSchema("c", [], key: []), TableSchema("d", [ColumnDef("é", .text), ColumnDef("É", .text)]),
-            TableSchema("e", [ColumnDef("rowid", .text), ColumnDef("OID", .text), ColumnDef("_rowid_", .text)], key: []),
-            in: file)
+            TableSchema("c", [], key: []),
+            TableSchema("d", [ColumnDef("é", .text), ColumnDef("É", .text)]),
+            TableSchema(
+                "e",
+                [ColumnDef("rowid", .text), ColumnDef("OID", .text), ColumnDef("_rowid_", .text)],
+                key: []
+            ),
+            in: file
+        )
         #expect(error?.kind == .configuration)
         #expect(
             error?.cause.split(separator: "; ").map(String.init) == [
@@ -222,7 +259,8 @@ struct SQLiteSetupTests {
                 "public.b: column \"dbmazz_OP_type\" has the name of an audit column",
                 "public.c: it has no columns, and SQLite has no such tables",
                 "public.e: it has no key, and columns \"rowid\", \"_rowid_\" and \"oid\" hide SQLite's row number",
-            ])
+            ]
+        )
     }
 
     @Test("files that are no database, directories and missing directories are refused before anything is made")
@@ -243,7 +281,8 @@ struct SQLiteSetupTests {
         #expect(try await cause(file.directory + "/sub") == "\(file.directory)/sub is not a regular file")
         #expect(
             try await cause(file.directory + "/none/x.db")
-                == "directory \(file.directory)/none: No such file or directory")
+                == "directory \(file.directory)/none: No such file or directory"
+        )
         #expect(try await cause(text + "/x.db") == "\(text) is not a directory")
     }
 
@@ -261,7 +300,11 @@ struct SQLiteSetupTests {
 struct SQLiteConfigTests {
     private func config(_ url: String?, _ change: (inout SinkConfig) -> Void = { _ in }) throws -> SQLiteConfig {
         var config = SinkConfig(
-            type: "sqlite", url: url, capabilities: SQLiteSink.capabilities, stateDirectory: "/var/lib/dbmazz-sink")
+            type: "sqlite",
+            url: url,
+            capabilities: SQLiteSink.capabilities,
+            stateDirectory: "/var/lib/dbmazz-sink"
+        )
         change(&config)
         return try SQLiteConfig(config)
     }
@@ -272,7 +315,8 @@ struct SQLiteConfigTests {
             (nil, "/var/lib/dbmazz-sink/dbmazz-sink.db", "/var/lib/dbmazz-sink"),
             ("sqlite:///data/a.db", "/data/a.db", "/data"), ("/data/a.db", "/data/a.db", "/data"),
             ("a.db", "a.db", "."), ("./x/a.db", "./x/a.db", "./x"), ("/a.db", "/a.db", "/"), ("a:b.db", "a:b.db", "."),
-        ] as [(String?, String, String)])
+        ] as [(String?, String, String)]
+    )
     func paths(url: String?, path: String, directory: String) throws {
         let config = try config(url)
         #expect(config.path == path)
@@ -284,11 +328,15 @@ struct SQLiteConfigTests {
         arguments: [
             ("sqlite://a.db", "SINK_URL=\"sqlite://a.db\" has two slashes and a relative path"),
             ("postgres://h/d", "SINK_URL=\"postgres://h/d\" has the scheme \"postgres\""),
-            ("sqlite:///a.db?mode=ro", "SINK_URL=\"sqlite:///a.db?mode=ro\" has parameters, which sqlite does not take"),
+            (
+                "sqlite:///a.db?mode=ro",
+                "SINK_URL=\"sqlite:///a.db?mode=ro\" has parameters, which sqlite does not take"
+            ),
             ("sqlite:a.db", "SINK_URL=\"sqlite:a.db\" is no path"), ("file:a.db", "SINK_URL=\"file:a.db\" is no path"),
             (":memory:", "SINK_URL=\":memory:\" would be lost with the process"), ("", "SINK_URL=\"\" names no file"),
             ("/data/", "SINK_URL=\"/data/\" names no file"),
-        ])
+        ]
+    )
     func wrongPaths(url: String, cause: String) throws {
         let error = #expect(throws: SinkError.self) { _ = try config(url) }
         #expect(error?.kind == .configuration)
@@ -312,7 +360,8 @@ struct SQLiteConfigTests {
             error?.cause == "sqlite has no SINK_PORT: remove it; sqlite has no SINK_DATABASE: remove it; "
                 + "sqlite has no SINK_SCHEMA: remove it; sqlite has no SINK_USER: remove it; "
                 + "sqlite has no SINK_PASSWORD: remove it; "
-                + "SINK_DELETE_MODE=soft marks rows in an audit column: set SINK_AUDIT_COLUMNS=true")
+                + "SINK_DELETE_MODE=soft marks rows in an audit column: set SINK_AUDIT_COLUMNS=true"
+        )
     }
 
     @Test("SINK_TYPE selects the sink; an unknown one names those there are")

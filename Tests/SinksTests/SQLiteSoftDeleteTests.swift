@@ -13,7 +13,8 @@ struct SQLiteSoftDeleteTests {
         config.deleteMode = .soft
     }
 
-    private let audited = "SELECT id, v, long, dbmazz_op_type, dbmazz_is_deleted, dbmazz_cdc_version FROM items ORDER BY id"
+    private let audited =
+        "SELECT id, v, long, dbmazz_op_type, dbmazz_is_deleted, dbmazz_cdc_version FROM items ORDER BY id"
 
     @Test("audit columns hold the operation, the version and the time of writing")
     func audit() async throws {
@@ -27,7 +28,8 @@ struct SQLiteSoftDeleteTests {
             try file.rows(audited) == [
                 "1|A|l|1|0|00000001000000cd0000000000000001",
                 "9|B|l|1|0|00000001000000cd0000000000000002",
-            ])
+            ]
+        )
         let times = try file.rows("SELECT DISTINCT dbmazz_synced_at FROM items")
         #expect(times.count == 1)
         #expect(try file.rows("SELECT abs(julianday('now') - julianday('\(times[0])')) < 0.01") == ["1"])
@@ -48,11 +50,14 @@ struct SQLiteSoftDeleteTests {
         let file = try SQLiteFixture(Self.soft)
         try await file.start(items)
         try await file.write(lsn: 0x10) { $0.insert("1", "a", "l").insert("2", "b", "l") }
-        try await file.write(lsn: 0x20) { $0.delete(key: ["1", nil, nil]).delete(key: ["2", nil, nil]).insert("2", "c", nil) }
+        try await file.write(lsn: 0x20) {
+            $0.delete(key: ["1", nil, nil]).delete(key: ["2", nil, nil]).insert("2", "c", nil)
+        }
         #expect(
             try file.rows(audited) == [
                 "1|a|l|2|1|00000000000000200000000000000001", "2|c|NULL|0|0|00000000000000200000000000000003",
-            ])
+            ]
+        )
         try await file.write(lsn: 0x30) { $0.insert("1", "d", "m") }
         #expect(try file.rows(audited).first == "1|d|m|0|0|00000000000000300000000000000001")
     }
@@ -61,7 +66,9 @@ struct SQLiteSoftDeleteTests {
     func insertedAndDeleted() async throws {
         let file = try SQLiteFixture(Self.soft)
         try await file.start(items)
-        try await file.write(lsn: 0x10) { $0.insert("1", "a", "l").update("1", "b", .unchanged).delete(key: ["1", nil, nil]) }
+        try await file.write(lsn: 0x10) {
+            $0.insert("1", "a", "l").update("1", "b", .unchanged).delete(key: ["1", nil, nil])
+        }
         #expect(try file.rows(audited) == ["1|b|l|2|1|00000000000000100000000000000003"])
     }
 
@@ -84,7 +91,8 @@ struct SQLiteSoftDeleteTests {
             try file.rows("SELECT id, dbmazz_is_deleted, dbmazz_cdc_version FROM items ORDER BY id") == [
                 "1|1|00000000000000100000000000000003", "2|1|00000000000000200000000000000001",
                 "3|0|00000000000000200000000000000002",
-            ])
+            ]
+        )
     }
 
     @Test("without a key, one copy that is not yet deleted is marked")

@@ -86,7 +86,11 @@ struct SQLiteUnitTests {
     func restart() async throws {
         let file = try SQLiteFixture()
         let builder = try await file.start(items)
-        try await file.sink.finishCopy(of: [items], at: LSN(rawValue: 0x800), position: SourcePosition(at: LSN(rawValue: 0x800)))
+        try await file.sink.finishCopy(
+            of: [items],
+            at: LSN(rawValue: 0x800),
+            position: SourcePosition(at: LSN(rawValue: 0x800))
+        )
         try await file.write(lsn: 0x1000) { $0.insert("1", "a") }
         builder.reset(beginsUnit: true, commitsUnit: false).begin(lsn: 0x2000).insert("2", "b")
         try await file.write(builder)
@@ -134,7 +138,9 @@ struct SQLiteUnitTests {
         let file = try SQLiteFixture()
         try await file.start(items)
         let second = PipelineIdentity(
-            name: "second", source: SourceIdentity(systemIdentifier: "2", timeline: 3, slot: "other"))
+            name: "second",
+            source: SourceIdentity(systemIdentifier: "2", timeline: 3, slot: "other")
+        )
         let table = TableSchema("items", items.columns, sinkName: "items2")
         let other = try SQLiteFixture.makeSink(file.path)
         try await other.setup([table], for: second)
@@ -143,7 +149,8 @@ struct SQLiteUnitTests {
         try await file.write(lsn: 0x1000) { $0.insert("1", "a") }
         #expect(
             try file.rows("SELECT pipeline, system_identifier, timeline, slot, lsn FROM dbmazz_position ORDER BY 1")
-                == ["second|2|3|other|0/9030", "shop|7412345678901234567|1|dbmazz_slot|0/1030"])
+                == ["second|2|3|other|0/9030", "shop|7412345678901234567|1|dbmazz_slot|0/1030"]
+        )
         await other.close()
     }
 
@@ -160,7 +167,9 @@ struct SQLiteUnitTests {
         }
         try editor.execute("UPDATE dbmazz_position SET lsn=NULL, commit_lsn=NULL")
         try editor.execute("UPDATE dbmazz_table SET consistent_point='x'")
-        #expect(await sinkError { _ = try await file.sink.loadState(of: "shop") }?.cause.contains("dbmazz_table") == true)
+        #expect(
+            await sinkError { _ = try await file.sink.loadState(of: "shop") }?.cause.contains("dbmazz_table") == true
+        )
     }
 
     @Test("a copy empties its tables, counts as unfinished until it is finished, and leaves the position of the others")
@@ -177,7 +186,11 @@ struct SQLiteUnitTests {
         #expect(try file.rows("SELECT * FROM items UNION ALL SELECT * FROM other") == ["1|a"])
         builder.reset().begin(lsn: 0x1500).insert(["7", "copied"], table: 1, ordinal: 0)
         try await file.write(builder)
-        try await file.sink.finishCopy(of: [other], at: LSN(rawValue: 0x1500), position: SourcePosition(at: LSN(rawValue: 0x1500)))
+        try await file.sink.finishCopy(
+            of: [other],
+            at: LSN(rawValue: 0x1500),
+            position: SourcePosition(at: LSN(rawValue: 0x1500))
+        )
         let state = try await file.sink.loadState(of: "shop")
         #expect(state?.copies == [items.ref: LSN(rawValue: 0x900), other.ref: LSN(rawValue: 0x1500)])
         #expect(state?.position?.endLSN == LSN(rawValue: 0x1500))

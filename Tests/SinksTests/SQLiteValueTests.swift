@@ -49,11 +49,14 @@ struct SQLiteValueTests {
         let texts = [
             "1.10", "NaN", "-Infinity", "12e5", "0001", " 1", "", "NULL", "1e400", "-$1,234,567.89", "12300",
             "18446744073709551615", "24:00:00", "4713-01-01 BC", "infinity", "294276-12-31 23:59:59.999999+00",
-            "12e50000-0000-0000-0000-000000000000", "{\"a\":1, \"a\" : 2}", "{\"a,b\",\"NULL\",NULL,\"\"}", "[0:1]={7,NULL}",
-            "(1,\"x,\"\"y\"\"\",)", "[2,6)", "10101", "::1/64", "ab   ", "a\nb\t\\N\r", "\u{1}\u{7F}", "\u{E9}e\u{301}😀\u{FFFF}",
+            "12e50000-0000-0000-0000-000000000000", "{\"a\":1, \"a\" : 2}", "{\"a,b\",\"NULL\",NULL,\"\"}",
+            "[0:1]={7,NULL}",
+            "(1,\"x,\"\"y\"\"\",)", "[2,6)", "10101", "::1/64", "ab   ", "a\nb\t\\N\r", "\u{1}\u{7F}",
+            "\u{E9}e\u{301}😀\u{FFFF}",
         ]
         let types: [DataType] = [
-            .decimal(precision: 10, scale: 2), .string, .text, .json, .jsonb, .uuid, .date, .time, .timestamp, .timestampTz,
+            .decimal(precision: 10, scale: 2), .string, .text, .json, .jsonb, .uuid, .date, .time, .timestamp,
+            .timestampTz,
             .other, .uint64,
         ]
         for type in types {
@@ -89,8 +92,11 @@ struct SQLiteValueTests {
         }
         try await file.write(lsn: 0x2000) { $0.update("\\x03", "\\x0a", .unchanged, key: ["\\x02", nil, nil]) }
         #expect(
-            try file.rows("SELECT hex(id), length(x), hex(substr(x, 1, 2)), length(y), hex(substr(y, 1, 2)) FROM b ORDER BY id")
-                == ["01|70000|ABAB|1|02", "03|1|0A|70000|ABAB"])
+            try file.rows(
+                "SELECT hex(id), length(x), hex(substr(x, 1, 2)), length(y), hex(substr(y, 1, 2)) FROM b ORDER BY id"
+            )
+                == ["01|70000|ABAB|1|02", "03|1|0A|70000|ABAB"]
+        )
     }
 
     @Test("an empty text is no NULL, even in a batch without any bytes")
@@ -125,8 +131,10 @@ struct SQLiteValueTests {
         arguments: [
             (DataType.int32, "12x"), (.int32, ""), (.int32, "-"), (.int64, "9223372036854775808"),
             (.int64, "-9223372036854775809"), (.int64, "99999999999999999999"), (.int32, "+1"), (.boolean, "true"),
-            (.float64, "1.5x"), (.float64, ""), (.float64, "nan(7)"), (.bytes, "\\x0"), (.bytes, "\\x0g"), (.bytes, "00"),
-        ])
+            (.float64, "1.5x"), (.float64, ""), (.float64, "nan(7)"), (.bytes, "\\x0"), (.bytes, "\\x0g"),
+            (.bytes, "00"),
+        ]
+    )
     func unreadable(type: DataType, text: String) async throws {
         let file = try SQLiteFixture()
         try await file.start(TableSchema("t", [ColumnDef("id", .int32), ColumnDef("v", type)]))
@@ -143,7 +151,8 @@ struct SQLiteValueTests {
         arguments: [
             [0xFF], [0x61, 0x80], [0xC3], [0xED, 0xA0, 0x80], [0xC0, 0x80],
             Array("12345678".utf8) + [0xE2, 0x82], Array(repeating: 0x61, count: 100) + [0xF5],
-        ] as [[UInt8]])
+        ] as [[UInt8]]
+    )
     func invalidText(bytes: [UInt8]) async throws {
         let file = try SQLiteFixture()
         try await file.start(TableSchema("t", [ColumnDef("id", .int32), ColumnDef("v", .text)]))

@@ -53,7 +53,8 @@ struct SQLiteWriteTests {
         }
         #expect(
             try file.rows("SELECT * FROM items")
-                == ["1|new|second", "2|old|short", "3|old|long", "4|NULL|full"])
+                == ["1|new|second", "2|old|short", "3|old|long", "4|NULL|full"]
+        )
     }
 
     @Test("an unchanged column takes its value from the insert in the same batch")
@@ -64,7 +65,9 @@ struct SQLiteWriteTests {
         #expect(try file.rows("SELECT * FROM items") == ["1|b|long"])
     }
 
-    @Test("a partial update that finds no row is a permanent error without the row's values, and nothing of the unit stays")
+    @Test(
+        "a partial update that finds no row is a permanent error without the row's values, and nothing of the unit stays"
+    )
     func partialUpdateOfNothing() async throws {
         let file = try SQLiteFixture()
         try await file.start(items)
@@ -77,7 +80,9 @@ struct SQLiteWriteTests {
         #expect(try file.rows("SELECT count(*) FROM items") == ["0"])
     }
 
-    @Test("a partial update that changes no column but finds its row is no error, with more masks than statements are kept")
+    @Test(
+        "a partial update that changes no column but finds its row is no error, with more masks than statements are kept"
+    )
     func manyMasks() async throws {
         let columns = [ColumnDef("id", .int32)] + (0..<80).map { ColumnDef("c\($0)", .text) }
         let wide = TableSchema("wide", columns)
@@ -124,7 +129,9 @@ struct SQLiteWriteTests {
         #expect(try file.rows("SELECT * FROM items") == ["1|two|long two", "2|one|long one"])
     }
 
-    @Test("a key change of a row that is not there is an error where columns are missing, and writes the row where none is")
+    @Test(
+        "a key change of a row that is not there is an error where columns are missing, and writes the row where none is"
+    )
     func keyChangeOfNothing() async throws {
         let file = try SQLiteFixture()
         try await file.start(items)
@@ -158,7 +165,10 @@ struct SQLiteWriteTests {
     @Test("composite keys, in the key's order, find their rows")
     func compositeKey() async throws {
         let table = TableSchema(
-            "lines", [ColumnDef("n", .int32), ColumnDef("value", .text), ColumnDef("doc", .text)], key: [2, 0])
+            "lines",
+            [ColumnDef("n", .int32), ColumnDef("value", .text), ColumnDef("doc", .text)],
+            key: [2, 0]
+        )
         let file = try SQLiteFixture()
         try await file.start(table)
         try await file.write { $0.insert("1", "a", "x").insert("1", "b", "y").insert("2", "c", "x") }
@@ -174,7 +184,9 @@ struct SQLiteWriteTests {
         let table = TableSchema("words", [ColumnDef("word", .text), ColumnDef("n", .int32)])
         let file = try SQLiteFixture()
         try await file.start(table)
-        try await file.write { $0.insert("\u{E9}", "1").insert("e\u{301}", "2").insert("", "3").insert("A", "4").insert("a", "5") }
+        try await file.write {
+            $0.insert("\u{E9}", "1").insert("e\u{301}", "2").insert("", "3").insert("A", "4").insert("a", "5")
+        }
         try await file.write(lsn: 0x2000) { $0.delete(key: ["\u{E9}", nil]).update("a", "6").update("", "7") }
         #expect(try file.rows("SELECT n FROM words ORDER BY n") == ["2", "4", "6", "7"])
     }
@@ -191,8 +203,14 @@ struct SQLiteWriteTests {
             $0.insert("0", "1.1", "\\x00").insert("-0", "1.1", "\\x00").insert("0", "1.10", "\\x00")
             $0.insert("NaN", "NaN", "\\x").insert("0", "1.1", "\\x0000")
         }
-        try await file.write(lsn: 0x2000) { $0.delete(key: ["-0", "1.1", "\\x00"]).delete(key: ["NaN", "NaN", "\\x"]) }
-        #expect(try file.rows("SELECT f, d, b FROM exact ORDER BY d, b") == ["0|1.1|x'00'", "0|1.1|x'0000'", "0|1.10|x'00'"])
+        try await file.write(lsn: 0x2000) {
+            $0.delete(key: ["-0", "1.1", "\\x00"]).delete(key: ["NaN", "NaN", "\\x"])
+        }
+        #expect(
+            try file.rows("SELECT f, d, b FROM exact ORDER BY d, b") == [
+                "0|1.1|x'00'", "0|1.1|x'0000'", "0|1.10|x'00'",
+            ]
+        )
     }
 
     @Test("boolean keys and keys alone in their table work")
@@ -234,11 +252,15 @@ struct SQLiteWriteTests {
     @Test("names with quotes, keywords, spaces and other scripts are taken as they are")
     func oddNames() async throws {
         let table = TableSchema(
-            "select \"x\"; --", [ColumnDef("order", .int32), ColumnDef("a \"b\"", .text), ColumnDef("größe", .text)])
+            "select \"x\"; --",
+            [ColumnDef("order", .int32), ColumnDef("a \"b\"", .text), ColumnDef("größe", .text)]
+        )
         let file = try SQLiteFixture()
         try await file.start(table)
         try await file.write { $0.insert("1", "a", "b") }
-        try await file.write(lsn: 0x2000) { $0.update("1", .unchanged, "c").update("2", "d", .unchanged, key: ["1", nil, nil]) }
+        try await file.write(lsn: 0x2000) {
+            $0.update("1", .unchanged, "c").update("2", "d", .unchanged, key: ["1", nil, nil])
+        }
         #expect(try file.rows("SELECT \"order\", \"a \"\"b\"\"\", größe FROM \"select \"\"x\"\"; --\"") == ["2|d|c"])
     }
 }

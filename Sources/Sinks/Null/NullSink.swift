@@ -7,8 +7,15 @@ public final class NullSink: Sink {
 
     /// Large batches: nothing is gained by small ones.
     public static let capabilities = SinkCapabilities(
-        supportsUpsert: true, supportsDelete: true, supportsTransactions: false, loadingModel: .streaming,
-        maxBatchSize: 100_000, maxBatchBytes: 8 << 20, optimalFlushInterval: .milliseconds(50), storesPosition: false)
+        supportsUpsert: true,
+        supportsDelete: true,
+        supportsTransactions: false,
+        loadingModel: .streaming,
+        maxBatchSize: 100_000,
+        maxBatchBytes: 8 << 20,
+        optimalFlushInterval: .milliseconds(50),
+        storesPosition: false
+    )
 
     private let stateDirectory: String
     private var state: StateFile?
@@ -62,8 +69,10 @@ public final class NullSink: Sink {
     public func writeBatch(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) -> SinkResult {
         if batch.commitsUnit, let position = batch.position { written = position }
         return SinkResult(
-            recordsWritten: batch.changeCount, bytesWritten: batch.tupleBytes,
-            durablePosition: batch.commitsUnit ? written : nil)
+            recordsWritten: batch.changeCount,
+            bytesWritten: batch.tupleBytes,
+            durablePosition: batch.commitsUnit ? written : nil
+        )
     }
 
     /// Does nothing: there is no open unit.

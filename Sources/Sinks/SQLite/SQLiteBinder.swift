@@ -37,7 +37,11 @@ final class SQLiteBinder {
     /// Binds one cell.
     @inline(__always)
     func bind(
-        _ statement: OpaquePointer, _ parameter: Int32, _ cell: Cell, _ encoding: SQLiteEncoding, of batch: CdcBatch
+        _ statement: OpaquePointer,
+        _ parameter: Int32,
+        _ cell: Cell,
+        _ encoding: SQLiteEncoding,
+        of batch: CdcBatch
     ) throws(Problem) {
         switch cell.kind {
         case .text:
@@ -80,7 +84,10 @@ final class SQLiteBinder {
 
     @inline(never)
     private func bindDecoded(
-        _ statement: OpaquePointer, _ parameter: Int32, _ bytes: UnsafeRawBufferPointer, _ encoding: SQLiteEncoding
+        _ statement: OpaquePointer,
+        _ parameter: Int32,
+        _ bytes: UnsafeRawBufferPointer,
+        _ encoding: SQLiteEncoding
     ) throws(Problem) {
         switch encoding {
         case .boolean:
@@ -135,7 +142,10 @@ final class SQLiteBinder {
     /// PostgreSQL's binary output, for the types whose layout is simple.
     @inline(never)
     private func bindBinary(
-        _ statement: OpaquePointer, _ parameter: Int32, _ bytes: UnsafeRawBufferPointer, _ encoding: SQLiteEncoding
+        _ statement: OpaquePointer,
+        _ parameter: Int32,
+        _ bytes: UnsafeRawBufferPointer,
+        _ encoding: SQLiteEncoding
     ) throws(Problem) {
         switch (encoding, bytes.count) {
         case (.boolean, 1):

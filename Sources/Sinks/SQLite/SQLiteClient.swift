@@ -8,16 +8,18 @@ final class SQLiteConnection {
     /// Whether ``prepareForWriting()`` was done.
     private(set) var isPrepared = false
 
-    /// Opens the file.
-    ///
-    /// - Parameter creating: whether a missing file is made; else it is an error.
+    /// Opens the file; where it is missing, makes it if `creating`, else fails.
     init(path: String, creating: Bool) throws(SinkError) {
         var opened: OpaquePointer?
         let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (creating ? SQLITE_OPEN_CREATE : 0)
         let code = sqlite3_open_v2(path, &opened, flags, nil)
         guard code == SQLITE_OK, let handle = opened else {
             let error = SQLiteError.make(
-                opened.map(sqlite3_extended_errcode) ?? code, database: opened, path: path, operation: "open database")
+                opened.map(sqlite3_extended_errcode) ?? code,
+                database: opened,
+                path: path,
+                operation: "open database"
+            )
             sqlite3_close_v2(opened)
             throw error
         }
@@ -41,9 +43,11 @@ final class SQLiteConnection {
         let mode = try text("PRAGMA journal_mode = WAL", operation: operation)
         guard mode == "wal" else {
             throw SinkError(
-                .configuration, operation: operation,
+                .configuration,
+                operation: operation,
                 cause: "\(path) does not take write-ahead logging (journal mode \(mode ?? "unknown"))",
-                remedy: "put the file on a local file system")
+                remedy: "put the file on a local file system"
+            )
         }
         // NORMAL would lose commits that were acknowledged to the source when the power fails.
         try execute("PRAGMA synchronous = FULL", operation: operation)
@@ -79,8 +83,13 @@ final class SQLiteConnection {
     /// The error of the call that just failed.
     func error(_ operation: String, table: TableRef? = nil, lsn: LSN? = nil) -> SinkError {
         SQLiteError.make(
-            sqlite3_extended_errcode(handle), database: handle, path: path, operation: operation, table: table,
-            lsn: lsn)
+            sqlite3_extended_errcode(handle),
+            database: handle,
+            path: path,
+            operation: operation,
+            table: table,
+            lsn: lsn
+        )
     }
 
     /// Runs statements without parameters and results.

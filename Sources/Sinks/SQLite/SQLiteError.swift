@@ -7,14 +7,23 @@ internal import CdcCore
 enum SQLiteError {
     /// The error of a call that returned `code` on `database`.
     static func make(
-        _ code: Int32, database: OpaquePointer?, path: String, operation: String, table: TableRef? = nil,
+        _ code: Int32,
+        database: OpaquePointer?,
+        path: String,
+        operation: String,
+        table: TableRef? = nil,
         lsn: LSN? = nil
     ) -> SinkError {
         // SQLite's messages name tables, columns and types, never a value.
         let message = database.map { String(cString: sqlite3_errmsg($0)) } ?? String(cString: sqlite3_errstr(code))
         return SinkError(
-            kind(code), operation: operation, table: table, lsn: lsn, cause: "\(name(code)) (\(code)): \(message)",
-            remedy: remedy(code, path: path))
+            kind(code),
+            operation: operation,
+            table: table,
+            lsn: lsn,
+            cause: "\(name(code)) (\(code)): \(message)",
+            remedy: remedy(code, path: path)
+        )
     }
 
     /// Whether the same call may succeed later.

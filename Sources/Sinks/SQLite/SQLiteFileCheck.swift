@@ -41,7 +41,10 @@ enum SQLiteFileCheck {
 
     private static func refusal(_ config: SQLiteConfig, _ cause: String) -> SinkError {
         SinkError(
-            .configuration, operation: "check database", cause: cause,
-            remedy: "make \(config.directory) and \(config.path) writable for the daemon's user, or set SINK_URL")
+            .configuration,
+            operation: "check database",
+            cause: cause,
+            remedy: "make \(config.directory) and \(config.path) writable for the daemon's user, or set SINK_URL"
+        )
     }
 }

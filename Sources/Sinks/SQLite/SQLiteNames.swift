@@ -26,21 +26,26 @@ struct SQLiteNames {
         return problems
     }
 
-    private static let renameTable = "set SINK_TABLE_NAME so that every table has a name of its own, or leave it out of SOURCE_TABLES"
+    private static let renameTable =
+        "set SINK_TABLE_NAME so that every table has a name of its own, or leave it out of SOURCE_TABLES"
 
     private func same(_ table: TableSchema, as other: TableSchema) -> Problem {
         let names =
             table.sinkName == other.sinkName
             ? "\"\(table.sinkName)\"" : "\"\(table.sinkName)\" and \"\(other.sinkName)\""
         return Problem(
-            table: table.ref, cause: "it and \(other.ref) have one name at the sink (\(names), without regard to case)",
-            remedy: SQLiteNames.renameTable)
+            table: table.ref,
+            cause: "it and \(other.ref) have one name at the sink (\(names), without regard to case)",
+            remedy: SQLiteNames.renameTable
+        )
     }
 
     private func reserved(_ name: String) -> String? {
         let folded = name.sqliteFolded
         if name.isEmpty { return "its name at the sink is empty" }
-        if folded.starts(with: "sqlite_".utf8) { return "the name \"\(name)\" begins with sqlite_, which SQLite reserves" }
+        if folded.starts(with: "sqlite_".utf8) {
+            return "the name \"\(name)\" begins with sqlite_, which SQLite reserves"
+        }
         if folded == Array(SQLiteState.positionTable.utf8) || folded == Array(SQLiteState.tableTable.utf8) {
             return "the name \"\(name)\" is that of the sink's own table"
         }
@@ -54,14 +59,19 @@ struct SQLiteNames {
         func add(_ cause: String) {
             problems.append(
                 Problem(
-                    table: table.ref, cause: cause,
-                    remedy: "rename the column at the source, or leave it out of the publication"))
+                    table: table.ref,
+                    cause: cause,
+                    remedy: "rename the column at the source, or leave it out of the publication"
+                )
+            )
         }
         for column in table.columns {
             if let other = seen.updateValue(column.name, forKey: column.name.sqliteFolded) {
                 add("columns \"\(other)\" and \"\(column.name)\" have one name at the sink, without regard to case")
             }
-            if audit.contains(column.name.sqliteFolded) { add("column \"\(column.name)\" has the name of an audit column") }
+            if audit.contains(column.name.sqliteFolded) {
+                add("column \"\(column.name)\" has the name of an audit column")
+            }
         }
         if table.columns.isEmpty { add("it has no columns, and SQLite has no such tables") }
         if !table.hasKey && SQLiteStatements.rowid(of: table) == nil {

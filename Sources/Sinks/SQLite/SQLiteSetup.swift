@@ -17,9 +17,12 @@ struct SQLiteSetup {
 
     /// Runs inside a transaction of the caller, who rolls back on an error: either everything is set up or nothing.
     func run(_ tables: [TableSchema]) throws(SinkError) {
-        try report(SQLiteNames(auditColumns: config.auditColumns).problems(of: tables).map {
-            Difference(table: $0.table, cause: $0.cause, remedy: $0.remedy)
-        }, kind: .configuration)
+        try report(
+            SQLiteNames(auditColumns: config.auditColumns).problems(of: tables).map {
+                Difference(table: $0.table, cause: $0.cause, remedy: $0.remedy)
+            },
+            kind: .configuration
+        )
         try state.create()
         try checkIdentity()
         let registered = try state.registrations(pipeline.name)
@@ -36,15 +39,18 @@ struct SQLiteSetup {
         let known = try state.load(pipeline.name)
         guard let known, known.source.systemIdentifier != pipeline.source.systemIdentifier else { return }
         throw SinkError(
-            .configuration, operation: "set up sink",
+            .configuration,
+            operation: "set up sink",
             cause: "pipeline \"\(pipeline.name)\" in \(connection.path) belongs to the source system "
                 + "\(known.source.systemIdentifier), not to \(pipeline.source.systemIdentifier)",
-            remedy: "set SINK_PIPELINE or SINK_URL to another one")
+            remedy: "set SINK_PIPELINE or SINK_URL to another one"
+        )
     }
 
     // MARK: One table
 
-    private func prepare(_ table: TableSchema, registered: SQLiteState.Registration?) throws(SinkError) -> [Difference] {
+    private func prepare(_ table: TableSchema, registered: SQLiteState.Registration?) throws(SinkError) -> [Difference]
+    {
         let there = try SQLiteTable.read(table.sinkName, connection)
         if let registered {
             if registered.sinkTable.sqliteFolded != table.sinkName.sqliteFolded {
@@ -73,7 +79,9 @@ struct SQLiteSetup {
         let name = table.sinkName.quotedIdentifier
         do throws(SinkError) {
             try connection.execute(
-                "CREATE TABLE \(name)(\(parts.joined(separator: ", "))) STRICT", operation: "create table")
+                "CREATE TABLE \(name)(\(parts.joined(separator: ", "))) STRICT",
+                operation: "create table"
+            )
             if let index = oldRowIndex(table) { try connection.execute(index, operation: "create index") }
         } catch {
             var error = error
@@ -101,8 +109,10 @@ struct SQLiteSetup {
     /// The pipeline that another registration of the table belongs to.
     private func owner(of name: String) throws(SinkError) -> String? {
         let rows = try connection.rows(
-            "SELECT pipeline FROM \(SQLiteState.tableTable) WHERE sink_table=?1 COLLATE NOCASE LIMIT 1", [name],
-            operation: "read copy state")
+            "SELECT pipeline FROM \(SQLiteState.tableTable) WHERE sink_table=?1 COLLATE NOCASE LIMIT 1",
+            [name],
+            operation: "read copy state"
+        )
         return rows.first?.first ?? nil
     }
 
@@ -113,8 +123,10 @@ struct SQLiteSetup {
             return [
                 Difference(
                     table: table.ref,
-                    cause: "\"\(there.name)\" at the sink is \(there.isTable ? "a table that is not STRICT" : "no table")",
-                    remedy: "rename it, or set SINK_TABLE_NAME")
+                    cause:
+                        "\"\(there.name)\" at the sink is \(there.isTable ? "a table that is not STRICT" : "no table")",
+                    remedy: "rename it, or set SINK_TABLE_NAME"
+                )
             ]
         }
         return compareColumns(table, there) + compareKey(table, there)
@@ -137,7 +149,8 @@ struct SQLiteSetup {
             if found.type.sqliteFolded != wanted.declaredType.sqliteFolded {
                 add(
                     "column \(quoted) is \(found.type) instead of \(wanted.declaredType)",
-                    "copy the table anew under another SINK_TABLE_NAME")
+                    "copy the table anew under another SINK_TABLE_NAME"
+                )
             } else if found.isNotNull && wanted.isNullable && !there.key.contains(found.name) {
                 add("column \(quoted) is NOT NULL", "copy the table anew under another SINK_TABLE_NAME")
             }
@@ -157,8 +170,10 @@ struct SQLiteSetup {
         }
         return [
             Difference(
-                table: table.ref, cause: "it has \(list(there.key)) instead of \(list(wanted))",
-                remedy: "copy the table anew under another SINK_TABLE_NAME")
+                table: table.ref,
+                cause: "it has \(list(there.key)) instead of \(list(wanted))",
+                remedy: "copy the table anew under another SINK_TABLE_NAME"
+            )
         ]
     }
 
@@ -166,28 +181,37 @@ struct SQLiteSetup {
 
     private func renamed(_ table: TableSchema, from old: String) -> Difference {
         let rename = "ALTER TABLE \(old.quotedIdentifier) RENAME TO \(table.sinkName.quotedIdentifier);"
-        let register = "UPDATE \(SQLiteState.tableTable) SET sink_table=\(table.sinkName.quotedLiteral) \(registration(table));"
+        let register =
+            "UPDATE \(SQLiteState.tableTable) SET sink_table=\(table.sinkName.quotedLiteral) \(registration(table));"
         return Difference(
-            table: table.ref, cause: "it was copied to table \"\(old)\", and is now to be \"\(table.sinkName)\"",
-            remedy: "\(rename) \(register)")
+            table: table.ref,
+            cause: "it was copied to table \"\(old)\", and is now to be \"\(table.sinkName)\"",
+            remedy: "\(rename) \(register)"
+        )
     }
 
     private func lost(_ table: TableSchema) -> Difference {
         Difference(
-            table: table.ref, cause: "table \"\(table.sinkName)\", which was copied, is gone",
-            remedy: "to copy it again: DELETE FROM \(SQLiteState.tableTable) \(registration(table));")
+            table: table.ref,
+            cause: "table \"\(table.sinkName)\", which was copied, is gone",
+            remedy: "to copy it again: DELETE FROM \(SQLiteState.tableTable) \(registration(table));"
+        )
     }
 
     private func owned(_ table: TableSchema, by owner: String) -> Difference {
         Difference(
-            table: table.ref, cause: "table \"\(table.sinkName)\" belongs to pipeline \"\(owner)\"",
-            remedy: "set SINK_TABLE_NAME or SINK_URL to another one")
+            table: table.ref,
+            cause: "table \"\(table.sinkName)\" belongs to pipeline \"\(owner)\"",
+            remedy: "set SINK_TABLE_NAME or SINK_URL to another one"
+        )
     }
 
     private func foreign(_ table: TableSchema) -> Difference {
         Difference(
-            table: table.ref, cause: "table \"\(table.sinkName)\" has rows that this pipeline did not write",
-            remedy: "rename or empty it, or set SINK_TABLE_NAME")
+            table: table.ref,
+            cause: "table \"\(table.sinkName)\" has rows that this pipeline did not write",
+            remedy: "rename or empty it, or set SINK_TABLE_NAME"
+        )
     }
 
     private func registration(_ table: TableSchema) -> String {
@@ -202,8 +226,12 @@ struct SQLiteSetup {
         var remedies: [String] = []
         for difference in differences where !remedies.contains(difference.remedy) { remedies.append(difference.remedy) }
         throw SinkError(
-            kind, operation: "set up sink", table: isOne ? first.table : nil, cause: causes.joined(separator: "; "),
-            remedy: remedies.joined(separator: " "))
+            kind,
+            operation: "set up sink",
+            table: isOne ? first.table : nil,
+            cause: causes.joined(separator: "; "),
+            remedy: remedies.joined(separator: " ")
+        )
     }
 }
 
@@ -238,17 +266,25 @@ struct SQLiteTable {
     static func read(_ name: String, _ connection: SQLiteConnection) throws(SinkError) -> SQLiteTable? {
         let operation = "read catalog"
         let rows = try connection.rows(
-            "SELECT name, type, strict FROM pragma_table_list WHERE schema='main' AND name=?1 COLLATE NOCASE", [name],
-            operation: operation)
+            "SELECT name, type, strict FROM pragma_table_list WHERE schema='main' AND name=?1 COLLATE NOCASE",
+            [name],
+            operation: operation
+        )
         guard let row = rows.first else { return nil }
         let columns = try connection.rows(
-            "SELECT name, type, \"notnull\", pk FROM pragma_table_xinfo(?1)", [row[0]], operation: operation)
+            "SELECT name, type, \"notnull\", pk FROM pragma_table_xinfo(?1)",
+            [row[0]],
+            operation: operation
+        )
         let key = columns.compactMap { column in
             column[3].flatMap { Int($0) }.flatMap { place in place > 0 ? (place, column[0] ?? "") : nil }
         }
         return SQLiteTable(
-            name: row[0] ?? name, isTable: row[1] == "table", isStrict: row[2] == "1",
+            name: row[0] ?? name,
+            isTable: row[1] == "table",
+            isStrict: row[2] == "1",
             columns: columns.map { Column(name: $0[0] ?? "", type: $0[1] ?? "", isNotNull: $0[2] == "1") },
-            key: key.sorted { $0.0 < $1.0 }.map(\.1))
+            key: key.sorted { $0.0 < $1.0 }.map(\.1)
+        )
     }
 }

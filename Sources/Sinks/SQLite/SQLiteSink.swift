@@ -9,8 +9,15 @@ public final class SQLiteSink: Sink {
 
     /// Rows are written one by one into an open transaction, so batches need not be large; a commit costs a sync.
     public static let capabilities = SinkCapabilities(
-        supportsUpsert: true, supportsDelete: true, supportsTransactions: true, loadingModel: .streaming,
-        maxBatchSize: 10_000, maxBatchBytes: 4 << 20, optimalFlushInterval: .zero, storesPosition: true)
+        supportsUpsert: true,
+        supportsDelete: true,
+        supportsTransactions: true,
+        loadingModel: .streaming,
+        maxBatchSize: 10_000,
+        maxBatchBytes: 4 << 20,
+        optimalFlushInterval: .zero,
+        storesPosition: true
+    )
 
     private let config: SQLiteConfig
     private let binder = SQLiteBinder()
@@ -36,9 +43,11 @@ public final class SQLiteSink: Sink {
         let operation = "check database"
         guard sqlite3_libversion_number() >= 3_037_000 else {
             throw SinkError(
-                .configuration, operation: operation,
+                .configuration,
+                operation: operation,
                 cause: "SQLite \(String(cString: sqlite3_libversion())) has no STRICT tables",
-                remedy: "install libsqlite3 3.37 or later")
+                remedy: "install libsqlite3 3.37 or later"
+            )
         }
         do throws(SinkError) {
             guard try SQLiteFileCheck.exists(config) else { return }
@@ -141,6 +150,7 @@ public final class SQLiteSink: Sink {
             try apply(batch, connection)
             guard batch.commitsUnit else { return result(batch, durable: nil) }
             if let position = batch.position { try move(to: position, connection) }
+            Failpoint.beforeSinkCommit.pass()
             try commit(connection)
         } catch {
             rollBack(connection)
@@ -177,8 +187,11 @@ public final class SQLiteSink: Sink {
         if connection.isInTransaction { try connection.execute("ROLLBACK", operation: "void unit") }
         guard !connection.hasMoved else {
             throw SinkError(
-                .permanent, operation: "begin", cause: "\(config.path) was renamed or removed while it was in use",
-                remedy: "put it back and start the daemon again")
+                .permanent,
+                operation: "begin",
+                cause: "\(config.path) was renamed or removed while it was in use",
+                remedy: "put it back and start the daemon again"
+            )
         }
         let left = max(.zero, min(deadline - .now, SQLiteConnection.longestLockWait))
         sqlite3_busy_timeout(connection.handle, Int32(left / .milliseconds(1)))
@@ -187,8 +200,11 @@ public final class SQLiteSink: Sink {
 
     private func lostUnit() -> SinkError {
         SinkError(
-            .permanent, operation: "write", cause: "the unit's first part is no longer in an open transaction",
-            remedy: "send the unit again from its beginning")
+            .permanent,
+            operation: "write",
+            cause: "the unit's first part is no longer in an open transaction",
+            remedy: "send the unit again from its beginning"
+        )
     }
 
     private func apply(_ batch: CdcBatch, _ connection: SQLiteConnection) throws(SinkError) {
@@ -210,8 +226,12 @@ public final class SQLiteSink: Sink {
         if let writer = writers[table.ref], writer.schema === table { return writer }
         guard prepared.contains(table.ref) else {
             throw SinkError(
-                .permanent, operation: "write", table: table.ref, cause: "the table was not set up",
-                remedy: "restart the daemon")
+                .permanent,
+                operation: "write",
+                table: table.ref,
+                cause: "the table was not set up",
+                remedy: "restart the daemon"
+            )
         }
         let writer = SQLiteTableWriter(table, connection: connection, binder: binder, config: config)
         writers[table.ref] = writer
@@ -219,7 +239,8 @@ public final class SQLiteSink: Sink {
     }
 
     private static func withBytes(
-        of text: inout String, _ body: (UnsafeRawBufferPointer) throws(SinkError) -> Void
+        of text: inout String,
+        _ body: (UnsafeRawBufferPointer) throws(SinkError) -> Void
     ) throws(SinkError) {
         let outcome = text.withUTF8 { bytes -> Result<Void, SinkError> in
             do throws(SinkError) {
@@ -252,9 +273,12 @@ public final class SQLiteSink: Sink {
         guard code == SQLITE_DONE else { throw connection.error(operation, lsn: position.commitLSN) }
         guard connection.changes == 1 else {
             throw SinkError(
-                .permanent, operation: operation, lsn: position.commitLSN,
+                .permanent,
+                operation: operation,
+                lsn: position.commitLSN,
                 cause: "somebody else moved the position of pipeline \"\(pipeline ?? "")\" in \(config.path)",
-                remedy: "stop the other daemon that writes this file, or set SINK_PIPELINE to another name")
+                remedy: "stop the other daemon that writes this file, or set SINK_PIPELINE to another name"
+            )
         }
     }
 
@@ -271,7 +295,9 @@ public final class SQLiteSink: Sink {
     }
 
     private func inTransaction(
-        _ connection: SQLiteConnection, _ operation: String, _ body: () throws(SinkError) -> Void
+        _ connection: SQLiteConnection,
+        _ operation: String,
+        _ body: () throws(SinkError) -> Void
     ) throws(SinkError) {
         do throws(SinkError) {
             if connection.isInTransaction { try connection.execute("ROLLBACK", operation: operation) }
@@ -296,7 +322,12 @@ public final class SQLiteSink: Sink {
     /// The connection, opened anew where it was dropped, of a sink that was set up.
     private func ready() throws(SinkError) -> (SQLiteConnection, String) {
         guard let pipeline else {
-            throw SinkError(.permanent, operation: "write", cause: "the sink was not set up", remedy: "call setup first")
+            throw SinkError(
+                .permanent,
+                operation: "write",
+                cause: "the sink was not set up",
+                remedy: "call setup first"
+            )
         }
         // Not created: a file that is gone took its rows with it.
         let connection = try open(creating: false)

@@ -27,7 +27,9 @@ struct SQLiteState {
                 sink_table TEXT NOT NULL, consistent_point TEXT,
                 PRIMARY KEY(pipeline, source_schema, source_table)
             ) STRICT;
-            """, operation: "create state tables")
+            """,
+            operation: "create state tables"
+        )
     }
 
     // MARK: Position
@@ -37,21 +39,27 @@ struct SQLiteState {
         guard try hasTables() else { return nil }
         let rows = try connection.rows(
             "SELECT system_identifier, timeline, slot, lsn, commit_lsn FROM \(SQLiteState.positionTable) WHERE pipeline=?1",
-            [pipeline], operation: "read position")
+            [pipeline],
+            operation: "read position"
+        )
         guard let row = rows.first else { return nil }
         guard let system = row[0], let timeline = row[1].flatMap({ UInt32($0) }), let slot = row[2] else {
             throw corrupt(SQLiteState.positionTable, pipeline)
         }
         return PipelineState(
             source: SourceIdentity(systemIdentifier: system, timeline: timeline, slot: slot),
-            position: try position(lsn: row[3], commitLSN: row[4], pipeline), copies: try copies(pipeline))
+            position: try position(lsn: row[3], commitLSN: row[4], pipeline),
+            copies: try copies(pipeline)
+        )
     }
 
     /// The stored position of a pipeline; nil until its first copy is complete.
     func position(_ pipeline: String) throws(SinkError) -> SourcePosition? {
         let rows = try connection.rows(
-            "SELECT lsn, commit_lsn FROM \(SQLiteState.positionTable) WHERE pipeline=?1", [pipeline],
-            operation: "read position")
+            "SELECT lsn, commit_lsn FROM \(SQLiteState.positionTable) WHERE pipeline=?1",
+            [pipeline],
+            operation: "read position"
+        )
         guard let row = rows.first else { return nil }
         return try position(lsn: row[0], commitLSN: row[1], pipeline)
     }
@@ -85,7 +93,9 @@ struct SQLiteState {
             [
                 pipeline.name, pipeline.source.systemIdentifier, String(pipeline.source.timeline), pipeline.source.slot,
                 Timestamp.iso(milliseconds: Timestamp.nowMilliseconds()),
-            ], operation: "store identity")
+            ],
+            operation: "store identity"
+        )
     }
 
     /// The statement that moves a pipeline's position on.
@@ -102,14 +112,18 @@ struct SQLiteState {
     func registrations(_ pipeline: String) throws(SinkError) -> [TableRef: Registration] {
         let rows = try connection.rows(
             "SELECT source_schema, source_table, sink_table, consistent_point FROM \(SQLiteState.tableTable) WHERE pipeline=?1",
-            [pipeline], operation: "read copy state")
+            [pipeline],
+            operation: "read copy state"
+        )
         var registrations: [TableRef: Registration] = [:]
         for row in rows {
             guard let schema = row[0], let table = row[1], let sinkTable = row[2] else {
                 throw corrupt(SQLiteState.tableTable, pipeline)
             }
             registrations[TableRef(schema: schema, name: table)] = Registration(
-                sinkTable: sinkTable, consistentPoint: row[3])
+                sinkTable: sinkTable,
+                consistentPoint: row[3]
+            )
         }
         return registrations
     }
@@ -121,7 +135,9 @@ struct SQLiteState {
             INSERT INTO \(SQLiteState.tableTable)(pipeline, source_schema, source_table, sink_table)
             VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING
             """,
-            [pipeline, table.ref.schema, table.ref.name, table.sinkName], operation: "register table")
+            [pipeline, table.ref.schema, table.ref.name, table.sinkName],
+            operation: "register table"
+        )
     }
 
     /// Stores how far a table's copy is: nil where it has begun, the consistent point where it is complete.
@@ -131,20 +147,28 @@ struct SQLiteState {
             UPDATE \(SQLiteState.tableTable) SET consistent_point=?4
             WHERE pipeline=?1 AND source_schema=?2 AND source_table=?3
             """,
-            [pipeline, table.schema, table.name, point?.description], operation: "store copy state")
+            [pipeline, table.schema, table.name, point?.description],
+            operation: "store copy state"
+        )
     }
 
     private func hasTables() throws(SinkError) -> Bool {
         let names = [SQLiteState.positionTable, SQLiteState.tableTable]
         let rows = try connection.rows(
-            "SELECT name FROM sqlite_schema WHERE type='table' AND name IN (?1, ?2)", names, operation: "read position")
+            "SELECT name FROM sqlite_schema WHERE type='table' AND name IN (?1, ?2)",
+            names,
+            operation: "read position"
+        )
         return rows.count == names.count
     }
 
     private func corrupt(_ table: String, _ pipeline: String) -> SinkError {
         SinkError(
-            .permanent, operation: "read position",
-            cause: "the row of pipeline \"\(pipeline)\" in table \(table) of \(connection.path) is not as it was written",
-            remedy: "restore the file from a backup, or remove it and the slot and copy anew")
+            .permanent,
+            operation: "read position",
+            cause:
+                "the row of pipeline \"\(pipeline)\" in table \(table) of \(connection.path) is not as it was written",
+            remedy: "restore the file from a backup, or remove it and the slot and copy anew"
+        )
     }
 }

@@ -80,7 +80,10 @@ final class SQLiteTableWriter {
     }
 
     private func replace(_ item: FoldIndex.Item, _ context: Context) throws(SinkError) {
-        guard schema.hasKey else { return _ = try insertNew(item, context) }
+        guard schema.hasKey else {
+            _ = try insertNew(item, context)
+            return
+        }
         let statement = try prepared(&upsert, sql.upsert)
         try bindRow(statement, item, context)
         guard step(statement) == SQLITE_DONE else { throw failure("upsert", item, context) }
@@ -105,7 +108,13 @@ final class SQLiteTableWriter {
         let change = context.batch.change(Int(item.change))
         for column in schema.key {
             try bind(
-                statement, sql.oldParameter(column), context.batch.oldCell(change, column), column, item, context)
+                statement,
+                sql.oldParameter(column),
+                context.batch.oldCell(change, column),
+                column,
+                item,
+                context
+            )
         }
         guard step(statement) == SQLITE_DONE else { throw failure("change key", item, context) }
         if connection.changes > 0 { return }
@@ -128,11 +137,18 @@ final class SQLiteTableWriter {
         let change = context.batch.change(Int(item.change))
         guard change.oldTuple == .full else {
             throw error(
-                .permanent, operation, item, context, cause: "the table has no key and no old row came",
-                remedy: "ALTER TABLE \(schema.ref) REPLICA IDENTITY FULL, and copy the table anew")
+                .permanent,
+                operation,
+                item,
+                context,
+                cause: "the table has no key and no old row came",
+                remedy: "ALTER TABLE \(schema.ref) REPLICA IDENTITY FULL, and copy the table anew"
+            )
         }
         let statement = try prepared(
-            &byValues[kind], kind == .update ? sql.updateByValues : sql.deleteByValues)
+            &byValues[kind],
+            kind == .update ? sql.updateByValues : sql.deleteByValues
+        )
         if kind == .update {
             try bindRow(statement, item, context)
         } else {
@@ -141,7 +157,13 @@ final class SQLiteTableWriter {
         }
         for column in encodings.indices {
             try bind(
-                statement, sql.oldParameter(column), context.batch.oldCell(change, column), column, item, context)
+                statement,
+                sql.oldParameter(column),
+                context.batch.oldCell(change, column),
+                column,
+                item,
+                context
+            )
         }
         guard step(statement) == SQLITE_DONE else { throw failure(operation, item, context) }
         guard connection.changes > 0 else { throw missingRow(operation, item, context) }
@@ -152,6 +174,7 @@ final class SQLiteTableWriter {
         binder.beginRow()
         try bindMark(statement, item, context)
         guard step(statement) == SQLITE_DONE else { throw failure("truncate", item, context) }
+        Failpoint.truncateApplied.pass()
     }
 
     // MARK: Statements
@@ -190,7 +213,13 @@ final class SQLiteTableWriter {
         binder.beginRow()
         for column in encodings.indices where !shape.isUnchanged(column) {
             try bind(
-                statement, Int32(column + 1), context.fold.cell(item, column, in: context.batch), column, item, context)
+                statement,
+                Int32(column + 1),
+                context.fold.cell(item, column, in: context.batch),
+                column,
+                item,
+                context
+            )
         }
         try bindAudit(statement, item, context)
         return statement
@@ -228,8 +257,13 @@ final class SQLiteTableWriter {
         binder.beginRow()
         for column in encodings.indices {
             try bind(
-                statement, Int32(truncatingIfNeeded: column + 1),
-                context.fold.cell(item, column, in: context.batch), column, item, context)
+                statement,
+                Int32(truncatingIfNeeded: column + 1),
+                context.fold.cell(item, column, in: context.batch),
+                column,
+                item,
+                context
+            )
         }
         try bindAudit(statement, item, context)
     }
@@ -237,14 +271,23 @@ final class SQLiteTableWriter {
     private func bindKey(_ statement: OpaquePointer, _ item: FoldIndex.Item, _ context: Context) throws(SinkError) {
         for column in schema.key {
             try bind(
-                statement, sql.newParameter(column), context.fold.cell(item, column, in: context.batch), column, item,
-                context)
+                statement,
+                sql.newParameter(column),
+                context.fold.cell(item, column, in: context.batch),
+                column,
+                item,
+                context
+            )
         }
     }
 
     @inline(__always)
     private func bind(
-        _ statement: OpaquePointer, _ parameter: Int32, _ cell: Cell, _ column: Int, _ item: FoldIndex.Item,
+        _ statement: OpaquePointer,
+        _ parameter: Int32,
+        _ cell: Cell,
+        _ column: Int,
+        _ item: FoldIndex.Item,
         _ context: Context
     ) throws(SinkError) {
         do throws(SQLiteBinder.Problem) {
@@ -298,30 +341,48 @@ final class SQLiteTableWriter {
     }
 
     private func error(
-        _ kind: SinkError.Kind, _ operation: String, _ item: FoldIndex.Item, _ context: Context, cause: String,
+        _ kind: SinkError.Kind,
+        _ operation: String,
+        _ item: FoldIndex.Item,
+        _ context: Context,
+        cause: String,
         remedy: String
     ) -> SinkError {
         SinkError(
-            kind, operation: operation, table: schema.ref, lsn: lsn(item, context), cause: cause, remedy: remedy)
+            kind,
+            operation: operation,
+            table: schema.ref,
+            lsn: lsn(item, context),
+            cause: cause,
+            remedy: remedy
+        )
     }
 
     private func missingRow(_ operation: String, _ item: FoldIndex.Item, _ context: Context) -> SinkError {
         error(
-            .permanent, operation, item, context,
+            .permanent,
+            operation,
+            item,
+            context,
             cause: "the row to change is not in table \"\(schema.sinkName)\" at the sink",
-            remedy: "somebody else changed the sink's table: copy it anew")
+            remedy: "somebody else changed the sink's table: copy it anew"
+        )
     }
 
     @inline(never)
     private func unbound(
-        _ problem: SQLiteBinder.Problem, _ column: Int, _ item: FoldIndex.Item, _ context: Context
+        _ problem: SQLiteBinder.Problem,
+        _ column: Int,
+        _ item: FoldIndex.Item,
+        _ context: Context
     ) -> SinkError {
         let name = schema.columns[column].name
         let type = schema.columns[column].postgresType.name
         func refused(_ cause: String, _ remedy: String) -> SinkError {
             error(.permanent, "bind value", item, context, cause: cause, remedy: remedy)
         }
-        let policy = "SINK_ON_UNREPRESENTABLE=error stops here: correct the row at the source, or leave the column out of "
+        let policy =
+            "SINK_ON_UNREPRESENTABLE=error stops here: correct the row at the source, or leave the column out of "
         return switch problem {
         case .notUTF8:
             refused("column \"\(name)\" (\(type)) holds bytes that are not UTF-8", policy + "the publication")
@@ -332,7 +393,10 @@ final class SQLiteTableWriter {
         case .nullKey:
             refused("key column \"\(name)\" (\(type)) is NULL", "compare the key at the sink with the source's")
         case .unchanged:
-            refused("column \"\(name)\" (\(type)) came without its value", "ALTER TABLE \(schema.ref) REPLICA IDENTITY FULL")
+            refused(
+                "column \"\(name)\" (\(type)) came without its value",
+                "ALTER TABLE \(schema.ref) REPLICA IDENTITY FULL"
+            )
         case .sqlite:
             failure("bind value", item, context)
         }

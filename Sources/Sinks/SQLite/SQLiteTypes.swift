@@ -56,13 +56,17 @@ struct SQLiteColumn {
             let column = table.columns[index]
             let isKey = table.key.contains(index)
             return SQLiteColumn(
-                name: column.name, declaredType: SQLiteEncoding(column.type, isKey: isKey).declaredType, isKey: isKey,
-                isNullable: !isKey && column.isNullable)
+                name: column.name,
+                declaredType: SQLiteEncoding(column.type, isKey: isKey).declaredType,
+                isKey: isKey,
+                isNullable: !isKey && column.isNullable
+            )
         }
         guard audit else { return columns }
         for column in AuditColumn.allCases {
             columns.append(
-                SQLiteColumn(name: column.rawValue, declaredType: column.declaredType, isKey: false, isNullable: true))
+                SQLiteColumn(name: column.rawValue, declaredType: column.declaredType, isKey: false, isNullable: true)
+            )
         }
         return columns
     }

@@ -39,7 +39,10 @@ struct SettingsCheck {
     func finish() throws(SinkError) {
         guard !problems.isEmpty else { return }
         throw SinkError(
-            .configuration, operation: "read settings of sink \(sink)", cause: problems.joined(separator: "; "),
-            remedy: "see the sink's README for its variables")
+            .configuration,
+            operation: "read settings of sink \(sink)",
+            cause: problems.joined(separator: "; "),
+            remedy: "see the sink's README for its variables"
+        )
     }
 }

@@ -40,9 +40,11 @@ struct StateFile {
     static func checkDirectory(_ directory: String) throws(SinkError) {
         guard access(directory, W_OK | X_OK) == 0 else {
             throw SinkError(
-                .configuration, operation: "check state directory",
+                .configuration,
+                operation: "check state directory",
                 cause: "\(directory) is not writable: \(String(cString: strerror(errno)))",
-                remedy: "make it writable for the daemon's user, or set STATE_DIRECTORY")
+                remedy: "make it writable for the daemon's user, or set STATE_DIRECTORY"
+            )
         }
     }
 
@@ -69,10 +71,12 @@ struct StateFile {
         let known = try load()
         if let known, known.source.systemIdentifier != source.systemIdentifier {
             throw SinkError(
-                .configuration, operation: "set up sink",
+                .configuration,
+                operation: "set up sink",
                 cause: "\(path) belongs to the source system \(known.source.systemIdentifier), not to "
                     + source.systemIdentifier,
-                remedy: "set SINK_PIPELINE to another name, or remove the file")
+                remedy: "set SINK_PIPELINE to another name, or remove the file"
+            )
         }
         try save(PipelineState(source: source, position: nil, copies: known?.copies ?? [:]))
     }
@@ -176,13 +180,19 @@ struct StateFile {
 
     private func failure(_ operation: String) -> SinkError {
         SinkError(
-            .retriable, operation: operation, cause: "\(path): \(String(cString: strerror(errno)))",
-            remedy: "make \(directory) writable for the daemon's user, and room on its file system")
+            .retriable,
+            operation: operation,
+            cause: "\(path): \(String(cString: strerror(errno)))",
+            remedy: "make \(directory) writable for the daemon's user, and room on its file system"
+        )
     }
 
     private func damaged() -> SinkError {
         SinkError(
-            .permanent, operation: "read state", cause: "\(path) is not as it was written",
-            remedy: "restore it from a backup, or remove it to begin anew with the slot as it is")
+            .permanent,
+            operation: "read state",
+            cause: "\(path) is not as it was written",
+            remedy: "restore it from a backup, or remove it to begin anew with the slot as it is"
+        )
     }
 }

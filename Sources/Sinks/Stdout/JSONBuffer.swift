@@ -176,7 +176,9 @@ final class JSONBuffer {
             if here > 1 { group |= UInt32(bytes[index + 1]) << 8 }
             if here > 2 { group |= UInt32(bytes[index + 2]) }
             for place in 0..<4 {
-                append(place <= here ? JSONBuffer.base64(UInt8(group >> UInt32(18 - 6 * place) & 0x3F)) : UInt8(ascii: "="))
+                append(
+                    place <= here ? JSONBuffer.base64(UInt8(group >> UInt32(18 - 6 * place) & 0x3F)) : UInt8(ascii: "=")
+                )
             }
             index += 3
         }

@@ -115,7 +115,11 @@ final class StdoutEncoder {
     }
 
     private func encodeSource(
-        _ change: Change, of batch: CdcBatch, now: Int64, hasUnchanged: Bool, to output: JSONBuffer
+        _ change: Change,
+        of batch: CdcBatch,
+        now: Int64,
+        hasUnchanged: Bool,
+        to output: JSONBuffer
     ) {
         let transaction = batch.transaction(Int(change.transaction))
         output.append(sourcePrefix)

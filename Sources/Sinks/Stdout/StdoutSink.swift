@@ -8,12 +8,21 @@ public final class StdoutSink: Sink {
 
     /// Lines go out at once; what was printed cannot be taken back, so a restart may repeat it.
     public static let capabilities = SinkCapabilities(
-        supportsUpsert: false, supportsDelete: true, supportsTransactions: false, loadingModel: .streaming,
-        maxBatchSize: 10_000, maxBatchBytes: 1 << 20, optimalFlushInterval: .zero, storesPosition: false)
+        supportsUpsert: false,
+        supportsDelete: true,
+        supportsTransactions: false,
+        loadingModel: .streaming,
+        maxBatchSize: 10_000,
+        maxBatchBytes: 1 << 20,
+        optimalFlushInterval: .zero,
+        storesPosition: false
+    )
 
     private let file: Int32
     private let stateDirectory: String
     private let output = JSONBuffer()
+    /// Whether the buffer's first bytes are the rest of a line whose beginning is printed.
+    private var beginsInsideLine = false
     private var encoders: [TableRef: StdoutEncoder] = [:]
     private var state: StateFile?
     private var written: SourcePosition?
@@ -42,8 +51,11 @@ public final class StdoutSink: Sink {
         signal(SIGPIPE, SIG_IGN)
         guard fcntl(file, F_GETFL) >= 0 else {
             throw SinkError(
-                .configuration, operation: "check output", cause: "standard output is closed",
-                remedy: "start the daemon with its output open, for example into a file or a pipe")
+                .configuration,
+                operation: "check output",
+                cause: "standard output is closed",
+                remedy: "start the daemon with its output open, for example into a file or a pipe"
+            )
         }
         try StateFile.checkDirectory(stateDirectory)
     }
@@ -90,8 +102,10 @@ public final class StdoutSink: Sink {
         try flush()
         if batch.commitsUnit, let position = batch.position { written = position }
         return SinkResult(
-            recordsWritten: batch.changeCount, bytesWritten: batch.tupleBytes,
-            durablePosition: batch.commitsUnit ? written : nil)
+            recordsWritten: batch.changeCount,
+            bytesWritten: batch.tupleBytes,
+            durablePosition: batch.commitsUnit ? written : nil
+        )
     }
 
     /// Does nothing: what is printed cannot be taken back.
@@ -123,9 +137,13 @@ public final class StdoutSink: Sink {
     private func flush() throws(SinkError) {
         guard output.count > 0 else { return }
         let outcome = FileOutput.write(file, output.bytes)
-        guard outcome.error != 0 else { return output.removeAll() }
+        guard outcome.error != 0 else {
+            beginsInsideLine = false
+            return output.removeAll()
+        }
         // The batch will be repeated, but a line that was cut must first come to its end.
-        if outcome.count > 0 && output.bytes[outcome.count - 1] != UInt8(ascii: "\n") {
+        if outcome.count > 0 { beginsInsideLine = output.bytes[outcome.count - 1] != UInt8(ascii: "\n") }
+        if beginsInsideLine {
             output.keepLine(from: outcome.count)
         } else {
             output.removeAll()
@@ -134,12 +152,18 @@ public final class StdoutSink: Sink {
         switch outcome.error {
         case EPIPE, EBADF:
             throw SinkError(
-                .outputClosed, operation: "write output", cause: "nobody reads standard output any more (\(reason))",
-                remedy: "start the daemon again together with its reader; nothing unread was acknowledged")
+                .outputClosed,
+                operation: "write output",
+                cause: "nobody reads standard output any more (\(reason))",
+                remedy: "start the daemon again together with its reader; nothing unread was acknowledged"
+            )
         default:
             throw SinkError(
-                .retriable, operation: "write output", cause: reason,
-                remedy: "make room where standard output goes; lines are repeated from the last acknowledged commit")
+                .retriable,
+                operation: "write output",
+                cause: reason,
+                remedy: "make room where standard output goes; lines are repeated from the last acknowledged commit"
+            )
         }
     }
 
@@ -147,17 +171,26 @@ public final class StdoutSink: Sink {
         switch problem {
         case .notUTF8(let column):
             SinkError(
-                .permanent, operation: "encode row", table: schema.ref, lsn: lsn,
+                .permanent,
+                operation: "encode row",
+                table: schema.ref,
+                lsn: lsn,
                 cause: "column \"\(schema.columns[column].name)\" (\(schema.columns[column].postgresType.name)) holds "
                     + "bytes that are not UTF-8",
                 remedy: "SINK_ON_UNREPRESENTABLE=error stops here: correct the row at the source, or leave the column "
-                    + "out of the publication")
+                    + "out of the publication"
+            )
         case .unreadable(let column):
             SinkError(
-                .permanent, operation: "encode row", table: schema.ref, lsn: lsn,
-                cause: "column \"\(schema.columns[column].name)\" (\(schema.columns[column].postgresType.name)) came in a "
+                .permanent,
+                operation: "encode row",
+                table: schema.ref,
+                lsn: lsn,
+                cause:
+                    "column \"\(schema.columns[column].name)\" (\(schema.columns[column].postgresType.name)) came in a "
                     + "form that the sink does not read",
-                remedy: "report this as an error of dbmazz-sink")
+                remedy: "report this as an error of dbmazz-sink"
+            )
         }
     }
 }
