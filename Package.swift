@@ -76,11 +76,19 @@ let package = Package(
         .testTarget(name: "PgOutputTests", dependencies: ["CdcCore", "PgOutput"], swiftSettings: settings),
         .testTarget(
             name: "PipelineTests",
-            dependencies: ["CdcCore", "PgOutput", "PostgresSource", "Pipeline"],
+            dependencies: ["CdcCore", "PgOutput", "PostgresSource", "Pipeline", logging],
             swiftSettings: settings
         ),
-        .testTarget(name: "SinksTests", dependencies: ["CdcCore", "Sinks", "CSQLite", "TestSupport"], swiftSettings: settings),
-        .testTarget(name: "SettingsTests", dependencies: ["CdcCore", "Settings"], swiftSettings: settings),
+        .testTarget(
+            name: "SinksTests",
+            dependencies: ["CdcCore", "Sinks", "CSQLite", "TestSupport"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "SettingsTests",
+            dependencies: ["CdcCore", "Settings", "Sinks", logging],
+            swiftSettings: settings
+        ),
         .testTarget(name: "IntegrationTests", dependencies: ["TestSupport", "dbmazz-sink"], swiftSettings: settings),
     ]
 )

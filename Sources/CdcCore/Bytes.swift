@@ -2,7 +2,7 @@ internal import Glibc
 
 extension UnsafeRawBufferPointer {
     /// Compares by `memcmp`: keys are equal as bytes, never by Unicode's canonical equivalence.
-    @inline(__always)
+    @usableFromInline
     func elementsEqualBytes(_ other: UnsafeRawBufferPointer) -> Bool {
         guard count == other.count else { return false }
         guard let left = baseAddress, let right = other.baseAddress else { return count == 0 }

@@ -20,7 +20,7 @@ public struct Cell: BitwiseCopyable, Sendable, Equatable {
 
     /// The first byte, counted from the arena's beginning.
     public let offset: UInt32
-    private let lengthAndKind: UInt32
+    @usableFromInline let lengthAndKind: UInt32
 
     /// SQL NULL.
     public static let null = Cell(kind: .null)
@@ -32,15 +32,16 @@ public struct Cell: BitwiseCopyable, Sendable, Equatable {
         lengthAndKind = kind.rawValue << 30
     }
 
+    @inlinable
     init(offset: UInt32, length: UInt32, isBinary: Bool) {
         self.offset = offset
         lengthAndKind = length | (isBinary ? 1 << 30 : 0)
     }
 
     /// The value's length in bytes; 0 for NULL and unchanged.
-    public var length: Int { Int(lengthAndKind & 0x3FFF_FFFF) }
+    @inlinable public var length: Int { Int(lengthAndKind & 0x3FFF_FFFF) }
     /// What stands here.
-    public var kind: Kind {
+    @inlinable public var kind: Kind {
         switch lengthAndKind >> 30 {
         case 0: .text
         case 1: .binary
@@ -49,9 +50,9 @@ public struct Cell: BitwiseCopyable, Sendable, Equatable {
         }
     }
     /// Whether this is NULL.
-    public var isNull: Bool { lengthAndKind >> 30 == 2 }
+    @inlinable public var isNull: Bool { lengthAndKind >> 30 == 2 }
     /// Whether this is an untouched TOAST value.
-    public var isUnchanged: Bool { lengthAndKind >> 30 == 3 }
+    @inlinable public var isUnchanged: Bool { lengthAndKind >> 30 == 3 }
     /// Whether there are bytes, possibly none of them.
-    public var hasBytes: Bool { lengthAndKind >> 31 == 0 }
+    @inlinable public var hasBytes: Bool { lengthAndKind >> 31 == 0 }
 }

@@ -32,14 +32,31 @@ public struct Change: BitwiseCopyable, Sendable {
     public let isPartial: Bool
     /// Index into the batch's tables.
     public let table: UInt32
-    let newCells: UInt32
-    let oldCells: UInt32
+    @usableFromInline let newCells: UInt32
+    @usableFromInline let oldCells: UInt32
     /// Index into the batch's transactions.
     public let transaction: UInt32
     /// The next change of the same table in this batch, or `UInt32.max`.
-    public internal(set) var nextOfTable: UInt32
+    public var nextOfTable: UInt32
     /// The change's place in its transaction, from 1; 0 for a row of the initial copy.
     public let ordinal: UInt64
+
+    @inlinable
+    init(
+        kind: ChangeKind, oldTuple: OldTuple, changesKey: Bool, isPartial: Bool, table: UInt32, newCells: UInt32,
+        oldCells: UInt32, transaction: UInt32, nextOfTable: UInt32, ordinal: UInt64
+    ) {
+        self.kind = kind
+        self.oldTuple = oldTuple
+        self.changesKey = changesKey
+        self.isPartial = isPartial
+        self.table = table
+        self.newCells = newCells
+        self.oldCells = oldCells
+        self.transaction = transaction
+        self.nextOfTable = nextOfTable
+        self.ordinal = ordinal
+    }
 }
 
 /// A source transaction that a batch holds changes of.

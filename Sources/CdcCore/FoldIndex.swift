@@ -29,8 +29,8 @@ public struct FoldIndex: Sendable {
         /// The last change folded into it: gives the version, and the old row of an unfolded change.
         public fileprivate(set) var change: UInt32
         /// Index of the first cell of the row in the batch, or in the index's own cells.
-        fileprivate var firstCell: UInt32
-        fileprivate var isMerged: Bool
+        @usableFromInline var firstCell: UInt32
+        @usableFromInline var isMerged: Bool
         /// Whether some column is unchanged.
         public fileprivate(set) var isPartial: Bool
     }
@@ -38,7 +38,7 @@ public struct FoldIndex: Sendable {
     /// What is to be done, in order.
     public private(set) var items: [Item] = []
 
-    private var mergedCells: [Cell] = []
+    @usableFromInline var mergedCells: [Cell] = []
     private var slots: [UInt32] = []
     private var segmentBegin = 0
 
@@ -46,6 +46,7 @@ public struct FoldIndex: Sendable {
     public init() {}
 
     /// A column of an item's row: the new row, or for a delete the old one.
+    @inlinable
     @inline(__always)
     public func cell(_ item: Item, _ column: Int, in batch: CdcBatch) -> Cell {
         let index = Int(item.firstCell) + column

@@ -1,28 +1,40 @@
-#if canImport(Glibc)
 internal import Glibc
-#endif
 
 /// Memory for a batch that grows in place and is given back when it was needed only once.
 ///
 /// `realloc` moves large blocks by remapping pages, so growing costs no second copy of the content.
-struct GrowingBuffer<Element: BitwiseCopyable>: ~Copyable {
-    private(set) var base: UnsafeMutablePointer<Element>?
-    private(set) var count = 0
-    private(set) var capacity = 0
+///
+/// Not `~Copyable` with a `deinit`, as it should be: Swift 6.3.1's optimizer fails on such a property of a class that
+/// other modules inline. Its one owner, the batch, calls ``release()``.
+@frozen
+@usableFromInline
+struct GrowingBuffer<Element: BitwiseCopyable> {
+    @usableFromInline var base: UnsafeMutablePointer<Element>?
+    @usableFromInline var count = 0
+    @usableFromInline var capacity = 0
 
-    deinit {
+    @usableFromInline
+    init() {}
+
+    /// Gives the memory back. The buffer is empty afterwards.
+    mutating func release() {
         free(base)
+        base = nil
+        count = 0
+        capacity = 0
     }
 
     /// Makes room for `extra` more elements. Doubles while small, grows by what is needed once large: a batch that a
     /// single huge row has filled must not reserve twice that row.
+    @inlinable
     @inline(__always)
     mutating func reserve(_ extra: Int) {
         if count + extra > capacity { grow(extra) }
     }
 
+    @usableFromInline
     @inline(never)
-    private mutating func grow(_ extra: Int) {
+    mutating func grow(_ extra: Int) {
         let needed = count + extra
         let doubled = capacity * 2
         let stride = MemoryLayout<Element>.stride
@@ -35,6 +47,7 @@ struct GrowingBuffer<Element: BitwiseCopyable>: ~Copyable {
     }
 
     /// Appends one element.
+    @inlinable
     @inline(__always)
     mutating func append(_ element: Element) {
         reserve(1)
@@ -43,6 +56,7 @@ struct GrowingBuffer<Element: BitwiseCopyable>: ~Copyable {
     }
 
     /// Appends `count` copies of one element; returns the index of the first.
+    @inlinable
     @inline(__always)
     mutating func append(repeating element: Element, count extra: Int) -> Int {
         reserve(extra)
@@ -53,12 +67,14 @@ struct GrowingBuffer<Element: BitwiseCopyable>: ~Copyable {
     }
 
     /// One element.
-    @inline(__always)
+    @inlinable
     subscript(index: Int) -> Element {
+        @inline(__always)
         get {
             precondition(index >= 0 && index < count, "index outside the batch")
             return base.unsafelyUnwrapped[index]
         }
+        @inline(__always)
         set {
             precondition(index >= 0 && index < count, "index outside the batch")
             base.unsafelyUnwrapped[index] = newValue
@@ -66,32 +82,30 @@ struct GrowingBuffer<Element: BitwiseCopyable>: ~Copyable {
     }
 
     /// Drops everything behind `newCount`.
+    @inlinable
     mutating func truncate(to newCount: Int) {
-        precondition(newCount <= count)
+        precondition(newCount >= 0 && newCount <= count, "a buffer cannot be truncated to more than it holds")
         count = newCount
     }
 
     /// Empties the buffer; memory above `keep` elements goes back.
     mutating func reset(keepingAtMost keep: Int) {
         count = 0
-        guard capacity > keep else { return }
-        free(base)
-        base = nil
-        capacity = 0
+        if capacity > keep { release() }
     }
 }
 
 extension GrowingBuffer where Element == UInt8 {
     /// Appends bytes; returns the offset of the first.
+    @inlinable
     @inline(__always)
     mutating func append(_ bytes: RawSpan) -> Int {
         let first = count
         let extra = bytes.byteCount
         reserve(extra)
-        if extra > 0 {
-            bytes.withUnsafeBytes { source in
-                _ = memcpy(base.unsafelyUnwrapped + first, source.baseAddress.unsafelyUnwrapped, extra)
-            }
+        bytes.withUnsafeBytes { source in
+            guard let from = source.baseAddress, let to = base else { return }
+            UnsafeMutableRawPointer(to + first).copyMemory(from: from, byteCount: extra)
         }
         count += extra
         return first

@@ -16,9 +16,28 @@ public struct TableRef: Hashable, Comparable, Sendable, CustomStringConvertible 
         "\(schema).\(name)"
     }
 
+    /// Compares bytes: PostgreSQL tells names apart that Unicode calls equivalent.
+    public static func == (left: TableRef, right: TableRef) -> Bool {
+        left.name.hasSameBytes(as: right.name) && left.schema.hasSameBytes(as: right.schema)
+    }
+
+    /// Hashes bytes.
+    public func hash(into hasher: inout Hasher) {
+        for byte in schema.utf8 { hasher.combine(byte) }
+        hasher.combine(0 as UInt8)
+        for byte in name.utf8 { hasher.combine(byte) }
+    }
+
     /// Orders by schema, then name.
     public static func < (left: TableRef, right: TableRef) -> Bool {
         (left.schema, left.name) < (right.schema, right.name)
+    }
+}
+
+extension String {
+    /// Whether both are the same UTF-8. `==` takes composed and decomposed letters for the same, PostgreSQL does not.
+    public func hasSameBytes(as other: String) -> Bool {
+        utf8.elementsEqual(other.utf8)
     }
 }
 

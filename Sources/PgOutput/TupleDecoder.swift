@@ -4,6 +4,8 @@ public import CdcCore
 public struct ColumnMap: Sendable, Equatable {
     /// How many columns a tuple has.
     public let count: Int
+    /// How many columns the table has.
+    public let tableColumns: Int
     /// For each column of the tuple its place in the table, or ``leftOut``; nil if the places are the same.
     public let places: [Int]?
 
@@ -18,6 +20,7 @@ public struct ColumnMap: Sendable, Equatable {
     public init(places: [Int], tableColumns: Int) {
         precondition(places.allSatisfy { $0 >= ColumnMap.leftOut && $0 < tableColumns }, "column outside the table")
         count = places.count
+        self.tableColumns = tableColumns
         self.places = places == Array(0..<tableColumns) ? nil : places
     }
 }
@@ -35,7 +38,7 @@ public enum TupleDecoder {
         do throws(WireError) {
             let copied = CopiedMessage(message, from: newOffset, in: batch)
             var cursor = WireCursor(at: newOffset)
-            let new = try cells(&cursor, message, copied, batch, table, map, missing: .null, mayBeUnchanged: false)
+            let new = try cells(&cursor, message, copied, batch, map, missing: .null, mayBeUnchanged: false)
             try cursor.end(message)
             batch.appendInsert(table: table, newCells: new, ordinal: ordinal)
         } catch {
@@ -58,13 +61,13 @@ public enum TupleDecoder {
             var cursor = WireCursor(at: start)
             var oldCells = UInt32.max
             if old != .none {
-                oldCells = try cells(&cursor, message, copied, batch, table, map, missing: .null, mayBeUnchanged: false)
+                oldCells = try cells(&cursor, message, copied, batch, map, missing: .null, mayBeUnchanged: false)
                 cursor = WireCursor(at: newOffset)
             }
-            let new = try cells(&cursor, message, copied, batch, table, map, missing: .unchanged, mayBeUnchanged: true)
+            let new = try cells(&cursor, message, copied, batch, map, missing: .unchanged, mayBeUnchanged: true)
             try cursor.end(message)
             let complete = batch.appendUpdate(
-                table: table, old: old, oldCells: oldCells, newCells: new, ordinal: ordinal)
+                table: table, old: old, oldCells: oldCells, newCells: new, described: map.places, ordinal: ordinal)
             guard complete else { throw WireError("update without the value of its key", at: newOffset) }
         } catch {
             batch.roll(backTo: savepoint)
@@ -83,7 +86,7 @@ public enum TupleDecoder {
         do throws(WireError) {
             let copied = CopiedMessage(message, from: oldOffset, in: batch)
             var cursor = WireCursor(at: oldOffset)
-            let cells = try cells(&cursor, message, copied, batch, table, map, missing: .null, mayBeUnchanged: false)
+            let cells = try cells(&cursor, message, copied, batch, map, missing: .null, mayBeUnchanged: false)
             try cursor.end(message)
             batch.appendDelete(table: table, old: old, oldCells: cells, ordinal: ordinal)
         } catch {
@@ -131,12 +134,12 @@ public enum TupleDecoder {
 
     @inline(__always)
     private static func cells(
-        _ cursor: inout WireCursor, _ message: RawSpan, _ copied: CopiedMessage, _ batch: CdcBatch, _ table: UInt32,
-        _ map: ColumnMap, missing: Cell, mayBeUnchanged: Bool
+        _ cursor: inout WireCursor, _ message: RawSpan, _ copied: CopiedMessage, _ batch: CdcBatch, _ map: ColumnMap,
+        missing: Cell, mayBeUnchanged: Bool
     ) throws(WireError) -> UInt32 {
         let count: UInt16 = try cursor.integer(message)
         guard Int(count) == map.count else { throw WireError("wrong number of columns", at: cursor.offset - 2) }
-        let first = batch.addCells(batch.tables[Int(table)].columns.count, filledWith: missing)
+        let first = batch.addCells(map.tableColumns, filledWith: missing)
         for column in 0..<Int(count) {
             let target = map.places.map { $0[column] } ?? column
             guard target >= 0 else {

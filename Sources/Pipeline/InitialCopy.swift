@@ -130,6 +130,8 @@ private struct TableCopier: ~Copyable {
             batch.reset()
             spare = batch
         case .failed(let failure): throw .failed(failure)
+        case .unitLost(_, let error):
+            throw .restart(reason: "it is not known whether copied rows arrived: \(error.cause)")
         default: throw .stopped
         }
     }

@@ -8,9 +8,9 @@ final class RelationTable {
     /// The tables of the batches.
     let schemas: [TableSchema]
     /// The binding of the row at hand, see ``select(_:)``.
-    private(set) var current = TableBinding.ignored
+    @exclusivity(unchecked) private(set) var current = TableBinding.ignored
     /// Set when a RELATION cannot be taken as it is.
-    private(set) var sessionEnd: SessionEnd?
+    @exclusivity(unchecked) private(set) var sessionEnd: SessionEnd?
 
     private let carried: [CarriedTable]
     private let byName: [TableRef: UInt32]
@@ -18,7 +18,7 @@ final class RelationTable {
     private let known: KnownRelations
     private let logger: Logger
     private var bindings: [UInt32: TableBinding] = [:]
-    private var currentOID: UInt32?
+    @exclusivity(unchecked) private var currentOID: UInt32?
 
     /// Relations for which the catalog was read again already; lives as long as the pipeline.
     final class KnownRelations {
@@ -67,7 +67,8 @@ final class RelationTable {
                 "reading WAL from before a schema change",
                 metadata: ["table": "\(relation.ref)", "dropped_columns": "\(dropped.joined(separator: ","))"])
             bindings[relation.oid] = TableBinding(table: index, map: map, copiedUpTo: table.copiedUpTo)
-        case .differs(let cause) where isFresh:
+        // Made anew: a look at the catalog would only make it match, and the old rows would stay at the sink.
+        case .differs(let cause) where isFresh || relation.oid != table.source.oid:
             sessionEnd = .failed(RelationTable.mismatch(relation, cause))
         case .differs(let cause):
             refresh(relation, cause)

@@ -22,7 +22,11 @@ struct SessionStart {
         lastDurable: LSN, stream: (StreamSession) throws(SessionEnd) -> Void
     ) throws(SessionEnd) {
         let pipeline = identity
-        guard case .state(let state) = try link.call(.loadState(pipeline: pipeline.name)) else { return }
+        guard case .state(var state) = try link.call(.loadState(pipeline: pipeline.name)) else { return }
+        // A sink that stores no position has begun once a copy is complete; how far it is, the slot knows.
+        if !config.capabilities.storesPosition, let point = state?.copies.values.max() {
+            state?.position = SourcePosition(at: point)
+        }
         let plan: StartPlan
         do throws(SourceError) { plan = try decide(state) } catch { throw SessionEnd(error) }
         logger.info("start decided", metadata: ["plan": "\(plan)", "pipeline": "\(pipeline.name)"])
@@ -109,7 +113,10 @@ struct SessionStart {
     ) throws(SessionEnd) -> LSN {
         let point = try copy(tables, schemas)
         let position = keepsPosition ? SourcePosition(at: point) : nil
-        _ = try link.call(.finishCopy(schemas, at: point, position: position))
+        // Without a slot the next start copies again; a sink without a position would take a complete copy for its beginning.
+        if keepsPosition || config.capabilities.storesPosition {
+            _ = try link.call(.finishCopy(schemas, at: point, position: position))
+        }
         Failpoint.copyFinished.pass()
         for table in tables { copies[table.ref] = point }
         logger.info("copy finished", metadata: ["lsn": "\(point)", "tables": "\(tables.count)"])

@@ -84,9 +84,11 @@ actor SinkLane {
                 recovered()
                 return finished(batch, result)
             } catch {
-                if error.kind == .ambiguous, let result = await resolve(batch, sink) { return finished(batch, result) }
+                if error.kind == .ambiguous, let end = await resolve(batch, sink) { return end }
                 if let end = await wait(after: error) { return end }
-                guard batch.beginsUnit else {
+                // Nothing tells whether copied rows arrived: the copy has to begin anew, as a unit that has lost its first
+                // part has to be sent again.
+                guard batch.beginsUnit, error.kind != .ambiguous || batch.position != nil else {
                     return .unitLost(batch, error)
                 }
             }
@@ -98,18 +100,21 @@ actor SinkLane {
         return .written(batch, result)
     }
 
-    /// Asks the sink whether a commit whose outcome is unknown took place.
-    private func resolve(_ batch: CdcBatch, _ sink: any Sink) async -> SinkResult? {
+    /// Asks the sink whether a commit whose outcome is unknown took place; nil if it did not, and may be repeated.
+    private func resolve(_ batch: CdcBatch, _ sink: any Sink) async -> SinkReply? {
         guard batch.commitsUnit, let wanted = batch.position else { return nil }
         while true {
             do throws(SinkError) {
                 let durable = try await sink.durablePosition()
                 guard let durable, durable.endLSN >= wanted.endLSN else { return nil }
                 logger.info("ambiguous commit was durable", metadata: ["lsn": "\(durable.endLSN)"])
-                return SinkResult(
-                    recordsWritten: batch.changeCount, bytesWritten: batch.tupleBytes, durablePosition: durable)
+                recovered()
+                return finished(
+                    batch,
+                    SinkResult(
+                        recordsWritten: batch.changeCount, bytesWritten: batch.tupleBytes, durablePosition: durable))
             } catch {
-                if await wait(after: error) != nil { return nil }
+                if let end = await wait(after: error) { return end }
             }
         }
     }

@@ -34,9 +34,9 @@ enum StartPlan: Equatable {
         if facts.snapshot == .only { return .copyOnly(slotExists: facts.slot != nil) }
         guard let position = facts.state?.position else { return try firstStart(facts) }
         guard let slot = facts.slot else { throw slotMissing(facts, position) }
-        try checkAlive(slot)
+        try checkAlive(slot, facts)
         guard let confirmed = slot.confirmedFlush else {
-            throw lost(slot.name, "it has no confirmed position")
+            throw lost(facts, "it has no confirmed position")
         }
         guard facts.storesPosition else { return .resume(confirmed) }
         guard position.endLSN >= confirmed else {
@@ -44,40 +44,46 @@ enum StartPlan: Equatable {
                 .gap, operation: "start", lsn: position.endLSN,
                 cause: "the sink is at \(position.endLSN), but slot \(slot.name) has moved on to \(confirmed): "
                     + "the changes between are gone",
-                remedy: resync)
+                remedy: resync(facts))
         }
         return .resume(position.endLSN)
     }
 
-    private static let resync =
-        "copy anew: stop the daemon, drop the slot (SELECT pg_drop_replication_slot('NAME');) and the pipeline's row in "
-        + "dbmazz_position, and start with SOURCE_SNAPSHOT=initial"
+    private static func resync(_ facts: Facts) -> String {
+        let slot =
+            facts.slot == nil
+            ? "" : "drop the slot (SELECT pg_drop_replication_slot('\(facts.slotName)');) and "
+        let state =
+            facts.storesPosition
+            ? "delete the pipeline's row from dbmazz_position" : "remove the pipeline's file from STATE_DIRECTORY"
+        return "copy anew: \(slot)\(state), then start with SOURCE_SNAPSHOT=initial"
+    }
 
     private static func firstStart(_ facts: Facts) throws(SourceError) -> StartPlan {
         guard let slot = facts.slot else { return .createSlot(copy: facts.snapshot == .initial) }
-        try checkAlive(slot)
+        try checkAlive(slot, facts)
         guard facts.snapshot == .never else { return .copyThenStream }
-        guard let confirmed = slot.confirmedFlush else { throw lost(slot.name, "it has no confirmed position") }
+        guard let confirmed = slot.confirmedFlush else { throw lost(facts, "it has no confirmed position") }
         return .streamFromSlot(confirmed)
     }
 
-    private static func checkAlive(_ slot: ReplicationSlot) throws(SourceError) {
+    private static func checkAlive(_ slot: ReplicationSlot, _ facts: Facts) throws(SourceError) {
         if slot.isLost {
-            throw lost(slot.name, "PostgreSQL has invalidated it (wal_status lost), the WAL it needs is gone")
+            throw lost(facts, "PostgreSQL has invalidated it (wal_status lost), the WAL it needs is gone")
         }
     }
 
-    private static func lost(_ slot: String, _ cause: String) -> SourceError {
+    private static func lost(_ facts: Facts, _ cause: String) -> SourceError {
         SourceError(
-            .slotLost, operation: "start", cause: "slot \(slot) is lost: \(cause)",
-            remedy: resync + "; raise max_slot_wal_keep_size so that it does not happen again")
+            .slotLost, operation: "start", cause: "slot \(facts.slotName) is lost: \(cause)",
+            remedy: resync(facts) + "; raise max_slot_wal_keep_size so that it does not happen again")
     }
 
     private static func slotMissing(_ facts: Facts, _ position: SourcePosition) -> SourceError {
         SourceError(
             .slotLost, operation: "start", lsn: position.endLSN,
             cause: "the sink is at \(position.endLSN), but slot \(facts.slotName) does not exist: changes since then are gone",
-            remedy: resync)
+            remedy: resync(facts))
     }
 
     private static func checkIdentity(_ facts: Facts) throws(SourceError) {

@@ -41,17 +41,20 @@ final class StreamSession {
     private let logger: Logger
     private let tables: RelationTable
 
-    private var filling: CdcBatch
+    // Touched for every row: one thread uses them, and no access to one of them is open while another begins.
+    @exclusivity(unchecked) private var filling: CdcBatch
     /// The other batch; nil while the sink has it.
-    private var spare: CdcBatch?
+    @exclusivity(unchecked) private var spare: CdcBatch?
     private var inFlightHasChanges = false
+    /// Whether the sink owes an answer.
+    private var isSinkBusy = false
     private var isUnitOpen = false
 
-    private var progress: ReplicationProgress
+    @exclusivity(unchecked) private var progress: ReplicationProgress
     /// Whether a transaction's commit has not arrived; ``open`` is that transaction.
-    private var isInTransaction = false
-    private var open = OpenTransaction()
-    private var isReplyWanted = false
+    @exclusivity(unchecked) private var isInTransaction = false
+    @exclusivity(unchecked) private var open = OpenTransaction()
+    @exclusivity(unchecked) private var isReplyWanted = false
     private var lastReported = LSN.zero
     private var lastStatus: ContinuousClock.Instant = .now
     private var lastIdleStore: ContinuousClock.Instant = .now
@@ -74,8 +77,8 @@ final class StreamSession {
         self.tables = tables
         self.options = options
         self.logger = logger
-        filling = CdcBatch(tables: tables.schemas, keptCapacity: 2 * options.batchBytes)
-        spare = CdcBatch(tables: tables.schemas, keptCapacity: 2 * options.batchBytes)
+        filling = CdcBatch(tables: tables.schemas, keptCapacity: 2 * options.partBytes)
+        spare = CdcBatch(tables: tables.schemas, keptCapacity: 2 * options.partBytes)
         progress = ReplicationProgress(durable: position)
     }
 
@@ -308,12 +311,14 @@ final class StreamSession {
         isUnitOpen = !commits
         inFlightHasChanges = !filling.isEmpty
         link.exchange.submit(.write(filling))
+        isSinkBusy = true
         filling = next
         spare = nil
     }
 
     private func takeReply() throws(SessionEnd) {
         guard let reply = link.exchange.takeReply() else { return }
+        isSinkBusy = false
         switch reply {
         case .written(let batch, let result):
             statistics.add(batch, result)
@@ -361,10 +366,10 @@ final class StreamSession {
         filling.discardUncommitted()
         isInTransaction = false
         if !isUnitOpen, spare != nil, !filling.isEmpty { submit(commits: true) }
-        while spare == nil, ContinuousClock.now < deadline, settleOnce() {
+        while isSinkBusy, ContinuousClock.now < deadline, settleOnce() {
             if spare != nil, !isUnitOpen, !filling.isEmpty { submit(commits: true) }
         }
-        if spare == nil {
+        if isSinkBusy {
             logger.warning("stopped before the sink was done", metadata: ["lsn": "\(progress.acknowledgeable)"])
             link.exchange.abandon()
             _ = link.awaitReply(until: nil)
@@ -388,8 +393,11 @@ final class StreamSession {
 
     /// After an error: waits until the sink has answered, so that the next session finds it free. What is not durable is
     /// read again.
+    ///
+    /// The source is let go first: the sink may hang, and a server that shuts down would wait for this session.
     func settle() -> PipelineFailure? {
-        if spare == nil {
+        connection.hangUp()
+        if isSinkBusy {
             switch link.awaitReply(until: options.shutdownTimeout) {
             case .written(_, let result):
                 if let position = result.durablePosition { progress.durable(position.endLSN) }

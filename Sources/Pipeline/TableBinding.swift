@@ -39,7 +39,7 @@ enum RelationMatch {
             self = .differs("the table was dropped and made anew; its old rows would stay at the sink")
             return
         }
-        let places = relation.columns.map { column in columns.firstIndex { $0.name == column.name } }
+        let places = relation.columns.map { column in columns.firstIndex { $0.name.hasSameBytes(as: column.name) } }
         let missing = columns.indices.filter { !places.contains($0) }
         let unknown = relation.columns.indices.filter { places[$0] == nil }
         let sameTypes = zip(relation.columns, places).allSatisfy { column, place in
@@ -70,9 +70,14 @@ enum RelationMatch {
         self = .older(map, dropped: names)
     }
 
+    /// Under DEFAULT and INDEX the flagged columns are the key. Under FULL every column is flagged: the key's have to be there.
     private static func keyMatches(_ relation: RelationMessage, _ schema: TableSchema) -> Bool {
-        guard relation.identity == .default || relation.identity == .index else { return true }
-        let keyNames = Set(schema.key.map { schema.columns[$0].name })
-        return Set(relation.columns.filter(\.isKey).map(\.name)) == keyNames
+        func isIn(_ columns: [RelationColumn], _ key: Int) -> Bool {
+            columns.contains { $0.name.hasSameBytes(as: schema.columns[key].name) }
+        }
+        let flagged = relation.columns.filter(\.isKey)
+        guard schema.key.allSatisfy({ isIn(flagged, $0) || (relation.identity == .nothing && isIn(relation.columns, $0)) })
+        else { return false }
+        return relation.identity == .full || relation.identity == .nothing || flagged.count == schema.key.count
     }
 }

@@ -95,6 +95,12 @@ public final class PostgresConnection {
     /// Whether the session still stands, as far as libpq knows.
     public var isAlive: Bool { PQstatus(handle) == CONNECTION_OK }
 
+    /// Lets the server go at once; whatever is called afterwards fails. The handle lives until the connection is released.
+    public func hangUp() {
+        guard socket >= 0 else { return }
+        shutdown(socket, Int32(SHUT_RDWR))
+    }
+
     // MARK: Statements
 
     /// Rows of a result, as text.
@@ -193,7 +199,7 @@ public final class PostgresConnection {
 
     // MARK: COPY
 
-    private var received: UnsafeMutablePointer<CChar>?
+    @exclusivity(unchecked) private var received: UnsafeMutablePointer<CChar>?
 
     /// What ``takeMessage()`` found.
     public enum CopyData {

@@ -48,8 +48,10 @@ public struct Preflight {
         if let free = row[2].flatMap({ Int($0) }), free < slots {
             findings.append(("\(free) replication slots are free, \(slots) needed", "raise max_replication_slots"))
         }
-        if let free = row[3].flatMap({ Int($0) }), free < 1 {
-            findings.append(("\(free) WAL senders are free, 1 needed", "raise max_wal_senders"))
+        // Only before the first start: later the sender that is missing may be our own from before a cut, soon to be free.
+        let senders = needsSlot || needsCopy ? 1 + (needsCopy ? 1 : 0) : 0
+        if let free = row[3].flatMap({ Int($0) }), free < senders {
+            findings.append(("\(free) WAL senders are free, \(senders) needed", "raise max_wal_senders"))
         }
         try Preflight.report(findings)
     }

@@ -199,7 +199,7 @@ public struct SourceCatalog {
     /// of it is not published.
     private static func key(_ indexes: [KeyIndex], of table: SourceTable) -> [Int] {
         let chosen = indexes.first { table.identity == .index ? $0.isIdentity : $0.isPrimary }
-        let places = (chosen?.columns ?? []).map { name in table.columns.firstIndex { $0.name == name } }
+        let places = (chosen?.columns ?? []).map { name in table.columns.firstIndex { $0.name.hasSameBytes(as: name) } }
         return places.contains(nil) ? [] : places.compactMap(\.self)
     }
 }

@@ -1,6 +1,8 @@
 public import CdcCore
 
-/// The sinks there are. A new sink is one folder and one line here.
+/// The sinks there are.
+///
+/// A new sink is one folder and one line here.
 public enum SinkRegistry {
     /// Every sink, the default first.
     public static let all: [any Sink.Type] = [

@@ -24,7 +24,7 @@ struct RandomWorkload {
     private var random: SeededRandom
     private let values: [[TestCell]]
 
-    /// - Parameter values: what each column may hold; few of them, so that keys and rows meet again.
+    /// Draws from `values`, what each column may hold: few of them, so that keys and rows meet again.
     init(_ schema: TableSchema, values: [[TestCell]], seed: UInt64) {
         self.schema = schema
         self.values = values

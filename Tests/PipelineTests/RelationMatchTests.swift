@@ -123,19 +123,15 @@ struct RelationMatchTests {
     @Test("under REPLICA IDENTITY FULL, WAL without a column of the key is of another key")
     func fullIdentityWithoutKey() throws {
         let match = match([Relations.name], [Relations.id, Relations.name], identity: .full, isFresh: true)
-        withKnownIssue("keys are not compared under FULL: updates then fail as a protocol violation") {
-            let cause = try cause(match)
-            #expect(cause.contains("key has changed"))
-        }
+        let cause = try cause(match)
+        #expect(cause.contains("key has changed"))
     }
 
     @Test("names are equal as bytes, not as Unicode: two columns may differ in their composition only")
     func namesAreBytes() throws {
         let columns = [Relations.id, Column(name: "\u{E9}"), Column(name: "e\u{301}")]
-        withKnownIssue("String's == is canonical equivalence: both columns get one place, the other is lost") {
-            let map = try bound(match(columns, columns, isFresh: true))
-            #expect(map.places == nil)
-        }
+        let map = try bound(match(columns, columns, isFresh: true))
+        #expect(map.places == nil)
     }
 
     @Test("a table that was dropped and made anew is refused", arguments: [true, false])

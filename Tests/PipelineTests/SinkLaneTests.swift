@@ -232,15 +232,11 @@ struct SinkLaneTests {
     @Test("an ambiguous commit is never written again while nobody knows whether it was durable")
     func ambiguousUnanswerable() async throws {
         let script = SinkScript(["write": [.fail(.ambiguous)], "durablePosition": [.fail(.permanent)]])
-        await withKnownIssue("an error of durablePosition that ends the daemon is taken for 'not durable'") {
-            try await withLane(script) { exchange in
-                let failure = try failure(try await ask(exchange, .write(batch())))
-                #expect(failure.code == .sinkRefused)
-            }
+        try await withLane(script) { exchange in
+            let failure = try failure(try await ask(exchange, .write(batch())))
+            #expect(failure.code == .sinkRefused)
         }
-        withKnownIssue {
-            #expect(script.calls == ["write", "durablePosition", "close"])
-        }
+        #expect(script.calls == ["write", "durablePosition", "close"])
     }
 
     @Test("rows of a copy whose outcome is ambiguous are not written again: without a key they would be there twice")
@@ -249,9 +245,7 @@ struct SinkLaneTests {
         try await withLane(script) { exchange in
             _ = try await ask(exchange, .write(batch(position: nil)))
         }
-        withKnownIssue("without a position nothing can be asked, and the batch is repeated") {
-            #expect(script.calls == ["write", "close"])
-        }
+        #expect(script.calls == ["write", "close"])
     }
 
     @Test("an ambiguous last part of a unit that was durable counts as written")

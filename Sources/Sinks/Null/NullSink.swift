@@ -5,14 +5,14 @@ public final class NullSink: Sink {
     /// The value of `SINK_TYPE`.
     public static let name = "null"
 
-    /// Large batches: nothing is gained by small ones.
+    /// Batches that fit the processor's cache; a flush interval so that small transactions share one hand-over.
     public static let capabilities = SinkCapabilities(
         supportsUpsert: true,
         supportsDelete: true,
         supportsTransactions: false,
         loadingModel: .streaming,
         maxBatchSize: 100_000,
-        maxBatchBytes: 8 << 20,
+        maxBatchBytes: 1 << 20,
         optimalFlushInterval: .milliseconds(50),
         storesPosition: false
     )

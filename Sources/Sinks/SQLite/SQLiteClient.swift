@@ -1,7 +1,9 @@
 internal import CSQLite
 internal import CdcCore
 
-/// A connection to the database file: owns the handle. One thread uses it, so SQLite's own mutexes are off.
+/// A connection to the database file: owns the handle.
+///
+/// One thread uses it, so SQLite's own mutexes are off.
 final class SQLiteConnection {
     let path: String
     let handle: OpaquePointer
@@ -60,7 +62,7 @@ final class SQLiteConnection {
     /// Pages in the write-ahead log after which a commit also moves them into the database.
     static let checkpointPages = 4000
     /// The page cache while rows arrive; ``releaseMemory()`` gives it back when they stop.
-    static let cacheKilobytes = 4096
+    static let cacheKilobytes = 8192
 
     /// Gives cached pages back to the system.
     func releaseMemory() {

@@ -1,6 +1,8 @@
 internal import CdcCore
 
-/// Creates what is missing in the file and compares what is there. Finds every difference before it reports.
+/// Creates what is missing in the file and compares what is there.
+///
+/// Finds every difference before it reports.
 struct SQLiteSetup {
     let connection: SQLiteConnection
     let config: SQLiteConfig

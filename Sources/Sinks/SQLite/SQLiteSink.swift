@@ -2,7 +2,9 @@ internal import CSQLite
 public import CdcCore
 internal import Glibc
 
-/// Keeps the source's tables in a SQLite file. Rows and position commit in one transaction: exactly once.
+/// Keeps the source's tables in a SQLite file.
+///
+/// Rows and position commit in one transaction: exactly once.
 public final class SQLiteSink: Sink {
     /// The value of `SINK_TYPE`.
     public static let name = "sqlite"
@@ -13,8 +15,8 @@ public final class SQLiteSink: Sink {
         supportsDelete: true,
         supportsTransactions: true,
         loadingModel: .streaming,
-        maxBatchSize: 10_000,
-        maxBatchBytes: 4 << 20,
+        maxBatchSize: 50_000,
+        maxBatchBytes: 8 << 20,
         optimalFlushInterval: .zero,
         storesPosition: true
     )
@@ -38,7 +40,9 @@ public final class SQLiteSink: Sink {
 
     // MARK: Start
 
-    /// Checks SQLite's version, the directory, and that an existing file is a database. Creates nothing.
+    /// Checks SQLite's version, the directory, and that an existing file is a database.
+    ///
+    /// Creates nothing.
     public func validateConnection() async throws(SinkError) {
         let operation = "check database"
         guard sqlite3_libversion_number() >= 3_037_000 else {

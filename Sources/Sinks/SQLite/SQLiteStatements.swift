@@ -26,7 +26,9 @@ struct UpdateShape: Hashable {
     }
 }
 
-/// The SQL of one table. Parameters have the same number in every statement: the new row's columns come first, then the
+/// The SQL of one table.
+///
+/// Parameters have the same number in every statement: the new row's columns come first, then the
 /// audit columns, then the old row's columns.
 struct SQLiteStatements {
     let schema: TableSchema
@@ -110,7 +112,9 @@ struct SQLiteStatements {
         }
     }
 
-    /// Removes or marks every row. DELETE without WHERE empties the table at once, and rolls back.
+    /// Removes or marks every row.
+    ///
+    /// DELETE without WHERE empties the table at once, and rolls back.
     var truncate: String {
         switch deleteMode {
         case .hard: "DELETE FROM \(table)"

@@ -19,6 +19,9 @@ final class SQLiteTableWriter {
     private var updates: [UpdateShape: SQLiteStatement] = [:]
     private var lastUpdate: (shape: UpdateShape, statement: SQLiteStatement)?
     private var shape: UpdateShape
+    private var order = KeyOrder()
+    /// The key's first column, where it is no number: SQLite's own row number grows with the rows as they come.
+    private let scatteredKey: Int?
 
     /// Updates that differ in their unchanged columns each have a statement; beyond this many they begin anew.
     private static let statementLimit = 64
@@ -32,6 +35,12 @@ final class SQLiteTableWriter {
             SQLiteEncoding(schema.columns[$0].type, isKey: schema.key.contains($0))
         }
         isKey = schema.columns.indices.map { schema.key.contains($0) }
+        scatteredKey = schema.key.first.flatMap { [encodings] column in
+            switch encodings[column] {
+            case .integer, .boolean: nil
+            case .text, .ascii, .blob, .real: column
+            }
+        }
         shape = UpdateShape(columnCount: schema.columns.count)
     }
 
@@ -39,14 +48,18 @@ final class SQLiteTableWriter {
     struct Context {
         let batch: CdcBatch
         let fold: FoldIndex
-        /// When the batch is written: `dbmazz_synced_at`. Lent for the batch.
+        /// When the batch is written: `dbmazz_synced_at`.
+        ///
+        /// Lent for the batch.
         let syncedAt: UnsafeRawBufferPointer
     }
 
-    /// Does what the fold index says, in its order.
+    /// Does what the fold index says, in its order, or with neighbouring keys together where the order is free.
     func apply(_ context: Context) throws(SinkError) {
-        for place in context.fold.items.indices {
-            try apply(context.fold.items[place], context)
+        if let column = scatteredKey, order.build(context.fold, of: context.batch, column: column) {
+            for place in order.places { try apply(context.fold.items[Int(place)], context) }
+        } else {
+            for item in context.fold.items { try apply(item, context) }
         }
     }
 

@@ -32,7 +32,7 @@ enum SQLiteEncoding: Sendable {
         }
     }
 
-    /// The column's type in a STRICT table. `ANY` takes a value as it is given, without conversion.
+    /// The column's type in a STRICT table, where `ANY` takes a value as it is given, without conversion.
     var declaredType: String {
         switch self {
         case .integer, .boolean: "INTEGER"

@@ -66,7 +66,9 @@ struct StateFile {
         return PipelineState(source: source, position: nil, copies: copies)
     }
 
-    /// Remembers the source; the copies stay. Another source system is refused.
+    /// Remembers the source; the copies stay.
+    ///
+    /// Another source system is refused.
     func saveIdentity(_ source: SourceIdentity) throws(SinkError) {
         let known = try load()
         if let known, known.source.systemIdentifier != source.systemIdentifier {

@@ -1,6 +1,8 @@
 /// Questions about text bytes that are asked for every cell.
 enum TextCheck {
-    /// Whether the bytes are valid UTF-8. ASCII, by far the most frequent text, is looked at eight bytes at a time.
+    /// Whether the bytes are valid UTF-8.
+    ///
+    /// ASCII, by far the most frequent text, is looked at eight bytes at a time.
     @inline(__always)
     static func isUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
         var offset = 0

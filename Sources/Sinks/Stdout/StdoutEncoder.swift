@@ -1,6 +1,8 @@
 internal import CdcCore
 
-/// Writes the changes of one table in Debezium's envelope. What is the same for every row is made once.
+/// Writes the changes of one table in Debezium's envelope.
+///
+/// What is the same for every row is made once.
 final class StdoutEncoder {
     let schema: TableSchema
     /// `"name":` of each column.

@@ -1,0 +1,51 @@
+# The commands of the project; each is also a script that can be read. `make` alone explains them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help dependencies build release test test-unit test-integration test-matrix test-thread test-address fuzz bench demo format clean
+# One at a time: two builds in one directory wait for each other anyway.
+.NOTPARALLEL:
+
+help: ## explain the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+dependencies: ## install what is missing (Debian, Ubuntu), as root or with sudo
+	@scripts/install-dependencies
+
+build: dependencies ## build for development
+	swift build
+
+release: dependencies ## build .build-release/release/dbmazz-sink and check that it is self-contained
+	@scripts/build-release
+
+demo: ## show it: PostgreSQL under load into a SQLite file, compared row by row (DEMO_SECONDS=20)
+	@scripts/demo
+
+test: dependencies ## build, check the format, run all tests (DBMAZZ_TEST_SECONDS, DBMAZZ_TEST_SEED)
+	@scripts/test
+
+test-unit: dependencies ## build, check the format, run the tests that need no server
+	@scripts/test unit
+
+test-integration: dependencies ## build, run the tests against a real PostgreSQL
+	@scripts/test integration
+
+test-matrix: dependencies ## integration tests on PostgreSQL 15 and 18 (PG_VERSIONS="15 18")
+	@scripts/test-matrix
+
+test-thread: dependencies ## integration tests under the thread sanitizer
+	@scripts/test-thread
+
+test-address: dependencies ## tests of the decoders under the address sanitizer
+	swift test --sanitize=address --scratch-path .build-asan --disable-xctest --filter PgOutputTests </dev/null
+
+fuzz: dependencies ## fuzz the decoders (FUZZ_SECONDS=60)
+	@scripts/fuzz $(or $(FUZZ_SECONDS),60)
+
+bench: dependencies ## measure speed and memory; results and settings are in docs/benchmarks.md
+	@scripts/bench
+
+format: ## bring the sources into shape
+	swift format --in-place --parallel --recursive Sources Tests Package.swift
+
+clean: ## remove what was built and fetched
+	rm -rf .build .build-release .build-tsan .build-asan .build-servers
