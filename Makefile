@@ -41,7 +41,7 @@ test-address: dependencies ## tests of the decoders under the address sanitizer
 fuzz: dependencies ## fuzz the decoders (FUZZ_SECONDS=60)
 	@scripts/fuzz $(or $(FUZZ_SECONDS),60)
 
-bench: dependencies ## measure speed and memory; results and settings are in docs/benchmarks.md
+bench: release ## measure speed and memory; results and settings are in docs/benchmarks.md
 	@scripts/bench
 
 format: ## bring the sources into shape

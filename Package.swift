@@ -2,6 +2,7 @@
 import PackageDescription
 
 /// One list for every Swift target: the language mode and the upcoming features the code is written for.
+///
 /// Failpoints (places at which a test can have the process killed) exist in debug builds only.
 let settings: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
@@ -19,7 +20,10 @@ let package = Package(
     name: "dbmazz-sink",
     products: [
         .executable(name: "dbmazz-sink", targets: ["dbmazz-sink"]),
-        .library(name: "DbmazzSink", targets: ["CdcCore", "PgOutput", "PostgresSource", "Pipeline", "Sinks", "Settings"]),
+        .library(
+            name: "DbmazzSink",
+            targets: ["CdcCore", "PgOutput", "PostgresSource", "Pipeline", "Sinks", "Settings"]
+        ),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
@@ -44,7 +48,12 @@ let package = Package(
             dependencies: ["CdcCore", "PgOutput", "PostgresSource", "CLinux", logging],
             swiftSettings: settings
         ),
-        .target(name: "Sinks", dependencies: ["CdcCore", "CSQLite", "CLinux", logging], swiftSettings: settings),
+        .target(
+            name: "Sinks",
+            dependencies: ["CdcCore", "CSQLite", "CLinux", logging],
+            exclude: ["SQLite/README.md", "Stdout/README.md", "Null/README.md"],
+            swiftSettings: settings
+        ),
         .target(
             name: "Settings",
             dependencies: [

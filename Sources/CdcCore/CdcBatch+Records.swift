@@ -1,5 +1,7 @@
 extension CdcBatch {
-    /// One operation as a ``CdcRecord``. Allocates: for tests, people, and the first version of a new sink.
+    /// One operation as a ``CdcRecord``.
+    ///
+    /// Allocates: for tests, people, and the first version of a new sink.
     public func record(_ index: Int) -> CdcRecord {
         let change = change(index)
         let table = tables[Int(change.table)]
@@ -9,8 +11,11 @@ extension CdcBatch {
             return .insert(table: table.ref, columns: columns(table, newOf: change), version: version)
         case .update:
             return .update(
-                table: table.ref, oldColumns: oldColumns(table, of: change), newColumns: columns(table, newOf: change),
-                version: version)
+                table: table.ref,
+                oldColumns: oldColumns(table, of: change),
+                newColumns: columns(table, newOf: change),
+                version: version
+            )
         case .delete:
             return .delete(table: table.ref, columns: oldColumns(table, of: change) ?? [], version: version)
         case .truncate:
@@ -71,7 +76,9 @@ extension CdcBatch {
 }
 
 extension Value {
-    /// Reads PostgreSQL's text output. What does not read as its type stays text.
+    /// Reads PostgreSQL's text output.
+    ///
+    /// What does not read as its type stays text.
     init(text bytes: UnsafeRawBufferPointer, type: DataType) {
         let string = String(decoding: bytes, as: UTF8.self)
         switch type {

@@ -106,7 +106,9 @@ public final class CdcBatch: @unchecked Sendable {
         RowVersion(commitLSN: transactionBuffer[Int(change.transaction)].commitLSN, ordinal: change.ordinal)
     }
 
-    /// The bytes of a cell of this batch, lent: valid until the batch changes. Empty for NULL and unchanged.
+    /// The bytes of a cell of this batch, lent: valid until the batch changes.
+    ///
+    /// Empty for NULL and unchanged.
     @inlinable
     @inline(__always)
     public func bytes(of cell: Cell) -> UnsafeRawBufferPointer {
@@ -115,7 +117,9 @@ public final class CdcBatch: @unchecked Sendable {
         return UnsafeRawBufferPointer(start: base + Int(cell.offset), count: cell.length)
     }
 
-    /// Whether two cells hold the same bytes in the same form. NULL equals NULL.
+    /// Whether two cells hold the same bytes in the same form.
+    ///
+    /// NULL equals NULL.
     @inlinable
     @inline(__always)
     public func equal(_ left: Cell, _ right: Cell) -> Bool {
@@ -151,7 +155,11 @@ public final class CdcBatch: @unchecked Sendable {
     /// Says that everything so far is complete: for rows of the initial copy, which have no commit.
     public func markCommitted() {
         committed = Mark(
-            changes: changeBuffer.count, cells: cells.count, bytes: arena.count, transactions: transactionBuffer.count)
+            changes: changeBuffer.count,
+            cells: cells.count,
+            bytes: arena.count,
+            transactions: transactionBuffer.count
+        )
     }
 
     /// Copies a message's tuples into the arena; returns the offset of the first byte.
@@ -210,7 +218,12 @@ public final class CdcBatch: @unchecked Sendable {
     ///   - ordinal: the change's place in its transaction.
     /// - Returns: false if a key column is unchanged and no old row tells its value.
     public func appendUpdate(
-        table: UInt32, old: OldTuple, oldCells: UInt32, newCells: UInt32, described: [Int]? = nil, ordinal: UInt64
+        table: UInt32,
+        old: OldTuple,
+        oldCells: UInt32,
+        newCells: UInt32,
+        described: [Int]? = nil,
+        ordinal: UInt64
     ) -> Bool {
         let schema = tables[Int(table)]
         let new = Int(newCells)
@@ -224,13 +237,22 @@ public final class CdcBatch: @unchecked Sendable {
         var isPartial = false
         for column in 0..<schema.columns.count where cells[new + column].isUnchanged { isPartial = true }
         append(
-            .update, table: table, newCells: newCells, old: old, oldCells: oldCells, changesKey: changesKey,
-            isPartial: isPartial, ordinal: ordinal)
+            .update,
+            table: table,
+            newCells: newCells,
+            old: old,
+            oldCells: oldCells,
+            changesKey: changesKey,
+            isPartial: isPartial,
+            ordinal: ordinal
+        )
         return true
     }
 
     private func inherit(_ columns: [Int], from old: Int, to new: Int) {
-        for column in columns where column >= 0 && cells[new + column].isUnchanged { cells[new + column] = cells[old + column] }
+        for column in columns where column >= 0 && cells[new + column].isUnchanged {
+            cells[new + column] = cells[old + column]
+        }
     }
 
     /// Adds a delete of the row whose old cells begin at `oldCells`.
@@ -248,16 +270,30 @@ public final class CdcBatch: @unchecked Sendable {
     @inlinable
     @inline(__always)
     func append(
-        _ kind: ChangeKind, table: UInt32, newCells: UInt32 = .max, old: OldTuple = .none, oldCells: UInt32 = .max,
-        changesKey: Bool = false, isPartial: Bool = false, ordinal: UInt64
+        _ kind: ChangeKind,
+        table: UInt32,
+        newCells: UInt32 = .max,
+        old: OldTuple = .none,
+        oldCells: UInt32 = .max,
+        changesKey: Bool = false,
+        isPartial: Bool = false,
+        ordinal: UInt64
     ) {
         let index = changeBuffer.count
         changeBuffer.append(
             Change(
-                kind: kind, oldTuple: old, changesKey: changesKey, isPartial: isPartial, table: table,
-                newCells: newCells, oldCells: oldCells,
-                transaction: UInt32(truncatingIfNeeded: transactionBuffer.count - 1), nextOfTable: .max,
-                ordinal: ordinal))
+                kind: kind,
+                oldTuple: old,
+                changesKey: changesKey,
+                isPartial: isPartial,
+                table: table,
+                newCells: newCells,
+                oldCells: oldCells,
+                transaction: UInt32(truncatingIfNeeded: transactionBuffer.count - 1),
+                nextOfTable: .max,
+                ordinal: ordinal
+            )
+        )
         link(index, table: table)
     }
 

@@ -26,7 +26,9 @@ public struct Change: BitwiseCopyable, Sendable {
     public let kind: ChangeKind
     /// Which old row there is.
     public let oldTuple: OldTuple
-    /// Whether an update changed the key's bytes. A key tuple is no proof of it: a toasted key sends one on every update.
+    /// Whether an update changed the key's bytes.
+    ///
+    /// A key tuple is no proof of it: a toasted key sends one on every update.
     public let changesKey: Bool
     /// Whether the new row has columns that the update did not touch and that no old row carries.
     public let isPartial: Bool
@@ -43,8 +45,16 @@ public struct Change: BitwiseCopyable, Sendable {
 
     @inlinable
     init(
-        kind: ChangeKind, oldTuple: OldTuple, changesKey: Bool, isPartial: Bool, table: UInt32, newCells: UInt32,
-        oldCells: UInt32, transaction: UInt32, nextOfTable: UInt32, ordinal: UInt64
+        kind: ChangeKind,
+        oldTuple: OldTuple,
+        changesKey: Bool,
+        isPartial: Bool,
+        table: UInt32,
+        newCells: UInt32,
+        oldCells: UInt32,
+        transaction: UInt32,
+        nextOfTable: UInt32,
+        ordinal: UInt64
     ) {
         self.kind = kind
         self.oldTuple = oldTuple

@@ -42,7 +42,9 @@ public struct FoldIndex: Sendable {
     private var slots: [UInt32] = []
     private var segmentBegin = 0
 
-    /// Makes an empty index; ``build(_:table:)`` fills it. One index is used again for batch after batch.
+    /// Makes an empty index; ``build(_:table:)`` fills it.
+    ///
+    /// One index is used again for batch after batch.
     public init() {}
 
     /// A column of an item's row: the new row, or for a delete the old one.
@@ -88,7 +90,13 @@ public struct FoldIndex: Sendable {
             }
         let cells = change.kind == .delete ? change.oldCells : change.newCells
         return Item(
-            outcome: outcome, changes: 1, change: index, firstCell: cells, isMerged: false, isPartial: change.isPartial)
+            outcome: outcome,
+            changes: 1,
+            change: index,
+            firstCell: cells,
+            isMerged: false,
+            isPartial: change.isPartial
+        )
     }
 
     /// A large table of slots is not kept: clearing it would cost every small batch that follows.

@@ -16,7 +16,9 @@ struct GrowingBuffer<Element: BitwiseCopyable> {
     @usableFromInline
     init() {}
 
-    /// Gives the memory back. The buffer is empty afterwards.
+    /// Gives the memory back.
+    ///
+    /// The buffer is empty afterwards.
     mutating func release() {
         free(base)
         base = nil
@@ -24,8 +26,10 @@ struct GrowingBuffer<Element: BitwiseCopyable> {
         capacity = 0
     }
 
-    /// Makes room for `extra` more elements. Doubles while small, grows by what is needed once large: a batch that a
-    /// single huge row has filled must not reserve twice that row.
+    /// Makes room for `extra` more elements.
+    ///
+    /// Doubles while small, grows by what is needed once large: a batch that a single huge row has filled must not
+    /// reserve twice that row.
     @inlinable
     @inline(__always)
     mutating func reserve(_ extra: Int) {

@@ -22,6 +22,7 @@ public struct RetryPolicy: Sendable, Hashable {
     /// - Parameters:
     ///   - attempt: 1 for the first repetition.
     ///   - random: the source of jitter.
+    /// - Returns: between a tenth and the whole of ``upperBound(before:)``.
     public func delay(before attempt: Int, using random: inout some RandomNumberGenerator) -> Duration? {
         if let maxRetries, attempt > maxRetries { return nil }
         let bound = upperBound(before: attempt)

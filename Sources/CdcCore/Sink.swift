@@ -52,7 +52,9 @@ public struct PipelineState: Sendable {
     public var source: SourceIdentity
     /// The commit that the sink's content corresponds to; nil until a first copy is complete.
     public var position: SourcePosition?
-    /// The consistent point of each table whose copy is complete. Changes that committed before it are dropped.
+    /// The consistent point of each table whose copy is complete.
+    ///
+    /// Changes that committed before it are dropped.
     public var copies: [TableRef: LSN]
 
     /// Makes a state.
@@ -107,6 +109,7 @@ public protocol Sink: AnyObject, SendableMetatype {
     /// - Parameters:
     ///   - batch: rows of several tables in arrival order.
     ///   - deadline: when to give up waiting for the target and throw a retriable or ambiguous error.
+    /// - Returns: what was written, and how far the sink is durable now.
     /// - Throws: ``SinkError``. After an error nothing of the unit is in the target, unless the error is ambiguous.
     func writeBatch(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) -> SinkResult
 

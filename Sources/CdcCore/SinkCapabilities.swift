@@ -34,9 +34,13 @@ public struct SinkCapabilities: Sendable {
     public var maxBatchSize: Int
     /// Bytes after which a batch is due: the default of `SINK_BATCH_BYTES`.
     public var maxBatchBytes: Int
-    /// The longest that a row may wait: the default of `SINK_FLUSH_INTERVAL_MS`. Zero means as soon as the sink is free.
+    /// The longest that a row may wait: the default of `SINK_FLUSH_INTERVAL_MS`.
+    ///
+    /// Zero means as soon as the sink is free.
     public var optimalFlushInterval: Duration
-    /// Whether the position is kept in the target. If not, the slot's own position counts.
+    /// Whether the position is kept in the target.
+    ///
+    /// If not, the slot's own position counts.
     public var storesPosition: Bool
     /// Whether audit columns are added unless `SINK_AUDIT_COLUMNS` says otherwise.
     public var addsAuditColumns: Bool
@@ -45,9 +49,17 @@ public struct SinkCapabilities: Sendable {
 
     /// Makes a description.
     public init(
-        supportsUpsert: Bool, supportsDelete: Bool, supportsSchemaEvolution: Bool = false, supportsTransactions: Bool,
-        loadingModel: LoadingModel, minBatchSize: Int? = nil, maxBatchSize: Int, maxBatchBytes: Int,
-        optimalFlushInterval: Duration, storesPosition: Bool, addsAuditColumns: Bool = false,
+        supportsUpsert: Bool,
+        supportsDelete: Bool,
+        supportsSchemaEvolution: Bool = false,
+        supportsTransactions: Bool,
+        loadingModel: LoadingModel,
+        minBatchSize: Int? = nil,
+        maxBatchSize: Int,
+        maxBatchBytes: Int,
+        optimalFlushInterval: Duration,
+        storesPosition: Bool,
+        addsAuditColumns: Bool = false,
         tupleFormat: TupleFormat = .text
     ) {
         self.supportsUpsert = supportsUpsert

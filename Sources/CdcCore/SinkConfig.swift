@@ -30,19 +30,19 @@ public enum UnrepresentablePolicy: String, Sendable, CaseIterable {
 
 /// Settings of the sink: the `SINK_*` variables.
 public struct SinkConfig: Sendable {
-    /// `SINK_TYPE`
+    /// `SINK_TYPE`.
     public var type: String
     /// `SINK_URL`; nil where it was not set.
     public var url: String?
-    /// `SINK_PORT`
+    /// `SINK_PORT`.
     public var port: Int?
-    /// `SINK_DATABASE`
+    /// `SINK_DATABASE`.
     public var database: String?
-    /// `SINK_SCHEMA`
+    /// `SINK_SCHEMA`.
     public var schema: String?
-    /// `SINK_USER`
+    /// `SINK_USER`.
     public var user: String?
-    /// `SINK_PASSWORD`
+    /// `SINK_PASSWORD`.
     public var password: Secret?
     /// `SINK_PIPELINE`; nil means system identifier and slot name.
     public var pipeline: String?
@@ -56,15 +56,15 @@ public struct SinkConfig: Sendable {
     public var flushInterval: Duration
     /// `SINK_MEMORY_LIMIT_MB`, in bytes: what all batches together may take.
     public var memoryLimit: Int
-    /// `SINK_MAX_RETRIES`, `SINK_RETRY_INITIAL_MS`, `SINK_RETRY_MAX_MS`
+    /// `SINK_MAX_RETRIES`, `SINK_RETRY_INITIAL_MS`, `SINK_RETRY_MAX_MS`.
     public var retry: RetryPolicy
     /// `SINK_SHUTDOWN_TIMEOUT_MS`: how long a stop may drain.
     public var shutdownTimeout: Duration
-    /// `SINK_DELETE_MODE`
+    /// `SINK_DELETE_MODE`.
     public var deleteMode: DeleteMode
-    /// `SINK_AUDIT_COLUMNS`
+    /// `SINK_AUDIT_COLUMNS`.
     public var auditColumns: Bool
-    /// `SINK_ON_UNREPRESENTABLE`
+    /// `SINK_ON_UNREPRESENTABLE`.
     public var onUnrepresentable: UnrepresentablePolicy
     /// Where files go whose place was not given: `$STATE_DIRECTORY`, else the working directory.
     public var stateDirectory: String

@@ -1,4 +1,6 @@
-/// Why a sink could not do something, and what to do about it. Never holds a cell's value or a secret.
+/// Why a sink could not do something, and what to do about it.
+///
+/// Never holds a cell's value or a secret.
 public struct SinkError: Error, Sendable {
     /// What the pipeline does about it.
     public enum Kind: Sendable, Equatable {
@@ -31,7 +33,12 @@ public struct SinkError: Error, Sendable {
 
     /// Makes an error.
     public init(
-        _ kind: Kind, operation: String, table: TableRef? = nil, lsn: LSN? = nil, cause: String, remedy: String
+        _ kind: Kind,
+        operation: String,
+        table: TableRef? = nil,
+        lsn: LSN? = nil,
+        cause: String,
+        remedy: String
     ) {
         self.kind = kind
         self.operation = operation

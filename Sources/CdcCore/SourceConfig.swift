@@ -49,17 +49,19 @@ public struct TablePattern: Hashable, Sendable, CustomStringConvertible {
 
 /// Settings of the source: the `SOURCE_*` variables.
 public struct SourceConfig: Sendable {
-    /// `SOURCE_URL`: a libpq URI or conninfo. May hold a password: never print it.
+    /// `SOURCE_URL`: a libpq URI or conninfo.
+    ///
+    /// May hold a password: never print it.
     public var url: Secret
     /// `SOURCE_PASSWORD`: used where the URL has none.
     public var password: Secret?
-    /// `SOURCE_SLOT_NAME`
+    /// `SOURCE_SLOT_NAME`.
     public var slotName: String
-    /// `SOURCE_PUBLICATION_NAME`
+    /// `SOURCE_PUBLICATION_NAME`.
     public var publicationName: String
     /// `SOURCE_TABLES`; empty means every table of the publication, or every table there is if the publication is made.
     public var tables: [TablePattern]
-    /// `SOURCE_SNAPSHOT`
+    /// `SOURCE_SNAPSHOT`.
     public var snapshot: SnapshotMode
     /// `SOURCE_HEARTBEAT_INTERVAL_MS`; nil means none.
     public var heartbeatInterval: Duration?

@@ -1,10 +1,14 @@
 /// A commit of the source: how far a sink is.
 public struct SourcePosition: Hashable, Sendable {
-    /// Where the commit record begins. Orders transactions.
+    /// Where the commit record begins.
+    ///
+    /// Orders transactions.
     public var commitLSN: LSN
     /// How many changes the transaction had, or how many of them this position covers.
     public var ordinal: UInt64
-    /// Where the commit record ends. This is what is stored and acknowledged: PostgreSQL resends only what commits after it.
+    /// Where the commit record ends.
+    ///
+    /// This is what is stored and acknowledged: PostgreSQL resends only what commits after it.
     public var endLSN: LSN
 
     /// Makes a position.

@@ -35,7 +35,9 @@ public struct TableRef: Hashable, Comparable, Sendable, CustomStringConvertible 
 }
 
 extension String {
-    /// Whether both are the same UTF-8. `==` takes composed and decomposed letters for the same, PostgreSQL does not.
+    /// Whether both are the same UTF-8.
+    ///
+    /// `==` takes composed and decomposed letters for the same, PostgreSQL does not.
     public func hasSameBytes(as other: String) -> Bool {
         utf8.elementsEqual(other.utf8)
     }
@@ -95,6 +97,8 @@ public final class TableSchema: Sendable {
         self.identity = identity
     }
 
-    /// Whether rows can be told apart by key. Without one they are never folded, and one copy is removed by its values.
+    /// Whether rows can be told apart by key.
+    ///
+    /// Without one they are never folded, and one copy is removed by its values.
     public var hasKey: Bool { !key.isEmpty }
 }

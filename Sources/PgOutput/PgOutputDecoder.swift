@@ -27,6 +27,7 @@ public enum PgOutputDecoder {
     /// - Parameters:
     ///   - message: a CopyData message.
     ///   - start: where the pgoutput payload begins in it.
+    /// - Returns: the message; rows are offsets into the bytes given.
     /// - Throws: ``WireError``; nothing else ever happens on damaged input.
     @inline(__always)
     public static func decode(_ message: RawSpan, from start: Int) throws(WireError) -> PgOutputMessage {
@@ -75,7 +76,9 @@ public enum PgOutputDecoder {
     }
 
     private static func control(
-        _ kind: UInt8, _ cursor: inout WireCursor, _ message: RawSpan
+        _ kind: UInt8,
+        _ cursor: inout WireCursor,
+        _ message: RawSpan
     ) throws(WireError) -> PgOutputMessage {
         let result: PgOutputMessage
         switch kind {
@@ -112,7 +115,8 @@ public enum PgOutputDecoder {
     }
 
     private static func relation(
-        _ cursor: inout WireCursor, _ message: RawSpan
+        _ cursor: inout WireCursor,
+        _ message: RawSpan
     ) throws(WireError) -> RelationMessage {
         let oid: UInt32 = try cursor.integer(message)
         let schema = try cursor.string(message)
@@ -128,14 +132,16 @@ public enum PgOutputDecoder {
             let type: UInt32 = try cursor.integer(message)
             let modifier: Int32 = try cursor.integer(message)
             columns.append(
-                RelationColumn(isKey: flags & 1 != 0, name: name, typeOID: type, typeModifier: modifier))
+                RelationColumn(isKey: flags & 1 != 0, name: name, typeOID: type, typeModifier: modifier)
+            )
         }
         let ref = TableRef(schema: schema.isEmpty ? "pg_catalog" : schema, name: name)
         return RelationMessage(oid: oid, ref: ref, identity: identity, columns: columns)
     }
 
     private static func truncate(
-        _ cursor: inout WireCursor, _ message: RawSpan
+        _ cursor: inout WireCursor,
+        _ message: RawSpan
     ) throws(WireError) -> PgOutputMessage {
         let count: UInt32 = try cursor.integer(message)
         let flags = try cursor.uint8(message)
@@ -149,7 +155,8 @@ public enum PgOutputDecoder {
     }
 
     private static func logicalMessage(
-        _ cursor: inout WireCursor, _ message: RawSpan
+        _ cursor: inout WireCursor,
+        _ message: RawSpan
     ) throws(WireError) -> PgOutputMessage {
         let flags = try cursor.uint8(message)
         let lsn = try cursor.lsn(message)

@@ -2,13 +2,15 @@ public import CdcCore
 
 /// A column as RELATION describes it.
 public struct RelationColumn: Hashable, Sendable {
-    /// Whether it is part of the replica identity. Under FULL every column is.
+    /// Whether it is part of the replica identity.
+    ///
+    /// Under FULL every column is.
     public var isKey: Bool
     /// The column's name.
     public var name: String
     /// The type's OID; a domain's own.
     public var typeOID: UInt32
-    /// `atttypmod`
+    /// `atttypmod`.
     public var typeModifier: Int32
 }
 
@@ -24,7 +26,9 @@ public struct RelationMessage: Hashable, Sendable {
     public var columns: [RelationColumn]
 }
 
-/// One pgoutput message. Rows are offsets into the message, not copies of it.
+/// One pgoutput message.
+///
+/// Rows are offsets into the message, not copies of it.
 public enum PgOutputMessage: Sendable {
     /// A transaction begins: where its commit record begins, when it committed, its id.
     case begin(TransactionInfo)

@@ -58,6 +58,7 @@ public struct StandbyStatusUpdate: Sendable, Equatable {
     /// The message's bytes.
     ///
     /// - Parameter time: microseconds since 2000-01-01 UTC.
+    /// - Returns: the payload of a CopyData message.
     public func encoded(time: Int64) -> [UInt8] {
         var bytes: [UInt8] = [UInt8(ascii: "r")]
         for value in [written.rawValue, flushed.rawValue, flushed.rawValue, UInt64(bitPattern: time)] {

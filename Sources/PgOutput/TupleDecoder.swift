@@ -32,7 +32,12 @@ public enum TupleDecoder {
     /// - Throws: ``WireError`` with the byte offset; the batch is then as it was.
     @inline(__always)
     public static func insert(
-        _ message: RawSpan, newOffset: Int, into batch: CdcBatch, table: UInt32, map: ColumnMap, ordinal: UInt64
+        _ message: RawSpan,
+        newOffset: Int,
+        into batch: CdcBatch,
+        table: UInt32,
+        map: ColumnMap,
+        ordinal: UInt64
     ) throws(WireError) {
         let savepoint = batch.savepoint()
         do throws(WireError) {
@@ -51,8 +56,14 @@ public enum TupleDecoder {
     ///
     /// - Throws: ``WireError`` with the byte offset; the batch is then as it was.
     public static func update(
-        _ message: RawSpan, old: OldTuple, oldOffset: Int, newOffset: Int, into batch: CdcBatch, table: UInt32,
-        map: ColumnMap, ordinal: UInt64
+        _ message: RawSpan,
+        old: OldTuple,
+        oldOffset: Int,
+        newOffset: Int,
+        into batch: CdcBatch,
+        table: UInt32,
+        map: ColumnMap,
+        ordinal: UInt64
     ) throws(WireError) {
         let savepoint = batch.savepoint()
         do throws(WireError) {
@@ -67,7 +78,13 @@ public enum TupleDecoder {
             let new = try cells(&cursor, message, copied, batch, map, missing: .unchanged, mayBeUnchanged: true)
             try cursor.end(message)
             let complete = batch.appendUpdate(
-                table: table, old: old, oldCells: oldCells, newCells: new, described: map.places, ordinal: ordinal)
+                table: table,
+                old: old,
+                oldCells: oldCells,
+                newCells: new,
+                described: map.places,
+                ordinal: ordinal
+            )
             guard complete else { throw WireError("update without the value of its key", at: newOffset) }
         } catch {
             batch.roll(backTo: savepoint)
@@ -79,7 +96,12 @@ public enum TupleDecoder {
     ///
     /// - Throws: ``WireError`` with the byte offset; the batch is then as it was.
     public static func delete(
-        _ message: RawSpan, old: OldTuple, oldOffset: Int, into batch: CdcBatch, table: UInt32, map: ColumnMap,
+        _ message: RawSpan,
+        old: OldTuple,
+        oldOffset: Int,
+        into batch: CdcBatch,
+        table: UInt32,
+        map: ColumnMap,
         ordinal: UInt64
     ) throws(WireError) {
         let savepoint = batch.savepoint()
@@ -103,11 +125,11 @@ public enum TupleDecoder {
         }
     }
 
-
     /// Reads a column's tag and length; nil for NULL and unchanged.
     @inline(__always)
     private static func value(
-        _ cursor: inout WireCursor, _ message: RawSpan
+        _ cursor: inout WireCursor,
+        _ message: RawSpan
     ) throws(WireError) -> (length: Int, isBinary: Bool)? {
         let tag = try cursor.uint8(message)
         switch tag {
@@ -134,8 +156,13 @@ public enum TupleDecoder {
 
     @inline(__always)
     private static func cells(
-        _ cursor: inout WireCursor, _ message: RawSpan, _ copied: CopiedMessage, _ batch: CdcBatch, _ map: ColumnMap,
-        missing: Cell, mayBeUnchanged: Bool
+        _ cursor: inout WireCursor,
+        _ message: RawSpan,
+        _ copied: CopiedMessage,
+        _ batch: CdcBatch,
+        _ map: ColumnMap,
+        missing: Cell,
+        mayBeUnchanged: Bool
     ) throws(WireError) -> UInt32 {
         let count: UInt16 = try cursor.integer(message)
         guard Int(count) == map.count else { throw WireError("wrong number of columns", at: cursor.offset - 2) }
@@ -151,12 +178,17 @@ public enum TupleDecoder {
                 let start = cursor.offset
                 try cursor.skip(value.length, message)
                 batch.setCell(
-                    place, offset: UInt32(truncatingIfNeeded: copied.origin + start), length: value.length,
-                    isBinary: value.isBinary)
+                    place,
+                    offset: UInt32(truncatingIfNeeded: copied.origin + start),
+                    length: value.length,
+                    isBinary: value.isBinary
+                )
             } else if message.byte(cursor.offset - 1) == UInt8(ascii: "n") {
                 batch.setCell(place, .null)
             } else {
-                guard mayBeUnchanged else { throw WireError("unchanged column outside an update", at: cursor.offset - 1) }
+                guard mayBeUnchanged else {
+                    throw WireError("unchanged column outside an update", at: cursor.offset - 1)
+                }
                 batch.setCell(place, .unchanged)
             }
         }

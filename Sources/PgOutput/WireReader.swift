@@ -17,7 +17,9 @@ public struct WireError: Error, Equatable, Sendable, CustomStringConvertible {
     public var description: String { "\(reason) at byte \(offset) of the message" }
 }
 
-/// A place in a message. Every read checks that the bytes are there; integers are big-endian.
+/// A place in a message.
+///
+/// Every read checks that the bytes are there; integers are big-endian.
 struct WireCursor {
     private(set) var offset: Int
 
@@ -32,7 +34,8 @@ struct WireCursor {
 
     @inline(__always)
     mutating func integer<Integer: FixedWidthInteger & BitwiseCopyable>(
-        _ message: RawSpan, as type: Integer.Type = Integer.self
+        _ message: RawSpan,
+        as type: Integer.Type = Integer.self
     ) throws(WireError) -> Integer {
         let size = MemoryLayout<Integer>.size
         guard message.byteCount - offset >= size else { throw WireError("truncated integer", at: offset) }

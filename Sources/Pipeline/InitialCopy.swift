@@ -19,11 +19,16 @@ struct InitialCopy {
     ///
     /// - Parameters:
     ///   - tables: what to copy.
+    ///   - schemas: the same tables as the sink knows them.
     ///   - connection: a replication session; the temporary slot ends with it.
     ///   - slot: the temporary slot's name.
     /// - Returns: the consistent point that the rows correspond to.
+    /// - Throws: ``SessionEnd``; the copy then has to begin anew.
     func run(
-        _ tables: [SourceTable], schemas: [TableSchema], on connection: PostgresConnection, slot: String
+        _ tables: [SourceTable],
+        schemas: [TableSchema],
+        on connection: PostgresConnection,
+        slot: String
     ) throws(SessionEnd) -> LSN {
         logger.info("copy begins", metadata: ["tables": "\(tables.count)"])
         _ = try link.call(.beginCopy(schemas))
@@ -49,7 +54,8 @@ struct InitialCopy {
     static func statement(_ table: SourceTable) -> String {
         let columns = table.columns.map { PostgresConnection.quote(identifier: $0.name) }.joined(separator: ", ")
         let filter = table.rowFilter.map { " WHERE \($0)" } ?? ""
-        return "COPY (SELECT \(columns) FROM \(table.isPartitioned ? "" : "ONLY ")\(table.quotedName)\(filter)) TO STDOUT"
+        return
+            "COPY (SELECT \(columns) FROM \(table.isPartitioned ? "" : "ONLY ")\(table.quotedName)\(filter)) TO STDOUT"
     }
 }
 
@@ -87,7 +93,10 @@ private struct TableCopier: ~Copyable {
 
     /// Takes what has arrived; false at the table's end.
     private mutating func readRows(
-        _ table: SourceTable, _ index: UInt32, _ connection: PostgresConnection, _ operation: String
+        _ table: SourceTable,
+        _ index: UInt32,
+        _ connection: PostgresConnection,
+        _ operation: String
     ) throws(SessionEnd) -> Bool {
         do {
             while true {

@@ -25,7 +25,11 @@ public struct Pipeline: Sendable {
         let exchange = SinkExchange(waking: stop)
         let source = SourceLane(config: config, exchange: exchange, stop: stop)
         let sink = SinkLane(
-            exchange: exchange, policy: config.sink.retry, logger: config.logger, makeSink: makeSink)
+            exchange: exchange,
+            policy: config.sink.retry,
+            logger: config.logger,
+            makeSink: makeSink
+        )
         async let sinkEnd: Void = sink.run()
         let failure = await source.run()
         await sinkEnd

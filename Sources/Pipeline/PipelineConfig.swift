@@ -32,9 +32,13 @@ public struct PipelineConfig: Sendable {
         // Two batches are alive: one filling, one at the sink.
         let share = sink.memoryLimit / 2
         return StreamOptions(
-            batchRows: sink.batchSize, batchBytes: min(sink.batchBytes, share),
-            partBytes: min(2 * sink.batchBytes, share), flushInterval: sink.flushInterval,
-            shutdownTimeout: sink.shutdownTimeout, storesPosition: capabilities.storesPosition,
-            statusInterval: statusInterval)
+            batchRows: sink.batchSize,
+            batchBytes: min(sink.batchBytes, share),
+            partBytes: min(2 * sink.batchBytes, share),
+            flushInterval: sink.flushInterval,
+            shutdownTimeout: sink.shutdownTimeout,
+            storesPosition: capabilities.storesPosition,
+            statusInterval: statusInterval
+        )
     }
 }

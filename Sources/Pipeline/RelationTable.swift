@@ -30,9 +30,13 @@ final class RelationTable {
     /// - Parameters:
     ///   - carried: the tables of the pipeline, as the catalog has them now.
     ///   - known: what earlier sessions have asked the catalog about.
+    ///   - logger: where to tell what is left out.
     ///   - isWanted: whether SOURCE_TABLES names a table.
     init(
-        _ carried: [CarriedTable], known: KnownRelations, logger: Logger, isWanted: @escaping (TableRef) -> Bool
+        _ carried: [CarriedTable],
+        known: KnownRelations,
+        logger: Logger,
+        isWanted: @escaping (TableRef) -> Bool
     ) {
         self.carried = carried
         self.known = known
@@ -40,7 +44,9 @@ final class RelationTable {
         self.isWanted = isWanted
         schemas = carried.map(\.schema)
         byName = Dictionary(
-            carried.enumerated().map { ($1.schema.ref, UInt32($0)) }, uniquingKeysWith: { first, _ in first })
+            carried.enumerated().map { ($1.schema.ref, UInt32($0)) },
+            uniquingKeysWith: { first, _ in first }
+        )
     }
 
     /// Makes ``current`` the binding of the relation's rows.
@@ -65,7 +71,8 @@ final class RelationTable {
         case .older(let map, let dropped):
             logger.info(
                 "reading WAL from before a schema change",
-                metadata: ["table": "\(relation.ref)", "dropped_columns": "\(dropped.joined(separator: ","))"])
+                metadata: ["table": "\(relation.ref)", "dropped_columns": "\(dropped.joined(separator: ","))"]
+            )
             bindings[relation.oid] = TableBinding(table: index, map: map, copiedUpTo: table.copiedUpTo)
         // Made anew: a look at the catalog would only make it match, and the old rows would stay at the sink.
         case .differs(let cause) where isFresh || relation.oid != table.source.oid:
@@ -90,7 +97,12 @@ final class RelationTable {
     private static func mismatch(_ relation: RelationMessage, _ cause: String) -> PipelineFailure {
         PipelineFailure(
             SourceError(
-                .schemaMismatch, operation: "take up the stream", table: relation.ref, cause: cause,
-                remedy: "copy the tables anew: run the daemon once with SOURCE_SNAPSHOT=only, then as before"))
+                .schemaMismatch,
+                operation: "take up the stream",
+                table: relation.ref,
+                cause: cause,
+                remedy: "copy the tables anew: run the daemon once with SOURCE_SNAPSHOT=only, then as before"
+            )
+        )
     }
 }

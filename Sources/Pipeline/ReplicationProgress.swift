@@ -10,6 +10,8 @@ struct ReplicationProgress: Equatable {
     private(set) var acknowledgeable: LSN
     /// Where WAL ended when nothing was owed: a position worth storing although nothing changed.
     private(set) var idleEnd: LSN?
+    /// The end of a keepalive that came while changes were owed; counts once they are durable and no others have come.
+    private var heardEnd: LSN?
 
     /// Begins at a durable position.
     init(durable: LSN) {
@@ -24,15 +26,29 @@ struct ReplicationProgress: Equatable {
 
     /// A keepalive arrived, or a transaction that changed nothing here ended.
     ///
-    /// - Parameter owing: whether anything received before it is not durable yet. Then its end proves nothing.
+    /// - Parameters:
+    ///   - walEnd: its end.
+    ///   - owing: whether anything received before it is not durable yet. Then its end proves nothing until it is.
     mutating func idle(at walEnd: LSN, owing: Bool) {
         received = max(received, walEnd)
-        idleEnd = owing || walEnd <= acknowledgeable ? nil : walEnd
+        heardEnd = walEnd
+        idleEnd = nil
+        if !owing { settled() }
+    }
+
+    /// Everything received is durable.
+    ///
+    /// The server does not repeat a keepalive that it has had an answer to, so the end of one that came too early
+    /// has to be remembered.
+    mutating func settled() {
+        if let end = heardEnd, end > acknowledgeable { idleEnd = end }
+        heardEnd = nil
     }
 
     /// A change arrived: what was known about idleness is over.
     mutating func change() {
         idleEnd = nil
+        heardEnd = nil
     }
 
     /// The sink is durable up to here.

@@ -15,7 +15,9 @@ struct SessionSetup {
     /// How often the server wants to hear from us.
     let statusInterval: Duration
 
-    /// Connects, checks and reads the catalog. Makes the publication if there is none.
+    /// Connects, checks and reads the catalog.
+    ///
+    /// Makes the publication if there is none.
     init(_ parameters: ConnectionParameters, config: PipelineConfig, stop: StopSignal) throws(SourceError) {
         self.config = config
         session = try PostgresConnection(parameters, replication: false, stop: stop)
@@ -32,18 +34,22 @@ struct SessionSetup {
                 "server": "\(session.server)", "version": "\(session.serverVersion)",
                 "system": "\(system.systemIdentifier)", "timeline": "\(system.timeline)",
                 "tables": "\(selection.tables.count)", "publication_created": "\(selection.wasCreated)",
-            ])
+            ]
+        )
         if !selection.filteredOut.isEmpty {
             config.logger.info(
                 "published tables are left out by SOURCE_TABLES",
-                metadata: ["tables": "\(selection.filteredOut.map(\.description).joined(separator: ","))"])
+                metadata: ["tables": "\(selection.filteredOut.map(\.description).joined(separator: ","))"]
+            )
         }
     }
 
     /// A third of the server's time-out, at most ten seconds: two late messages must still fit.
     private static func statusInterval(_ session: PostgresConnection) throws(SourceError) -> Duration {
         let rows = try session.execute(
-            "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'", as: "read wal_sender_timeout")
+            "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'",
+            as: "read wal_sender_timeout"
+        )
         let milliseconds = rows.first?.first?.flatMap { Int($0) } ?? 60_000
         guard milliseconds > 0 else { return .seconds(10) }
         return min(.seconds(10), .milliseconds(max(100, milliseconds / 3)))

@@ -18,8 +18,10 @@ struct SessionStart {
     /// - Parameters:
     ///   - lastDurable: the last durable position of this process, for sinks that store none.
     ///   - stream: runs the stream to its end.
+    /// - Throws: ``SessionEnd`` for whatever ends the session before or in the stream.
     func run(
-        lastDurable: LSN, stream: (StreamSession) throws(SessionEnd) -> Void
+        lastDurable: LSN,
+        stream: (StreamSession) throws(SessionEnd) -> Void
     ) throws(SessionEnd) {
         let pipeline = identity
         guard case .state(var state) = try link.call(.loadState(pipeline: pipeline.name)) else { return }
@@ -52,7 +54,11 @@ struct SessionStart {
         return PipelineIdentity(
             name: config.sink.pipeline ?? "\(setup.system.systemIdentifier)_\(slot)",
             source: SourceIdentity(
-                systemIdentifier: setup.system.systemIdentifier, timeline: setup.system.timeline, slot: slot))
+                systemIdentifier: setup.system.systemIdentifier,
+                timeline: setup.system.timeline,
+                slot: slot
+            )
+        )
     }
 
     private func decide(_ state: PipelineState?) throws(SourceError) -> StartPlan {
@@ -62,13 +68,22 @@ struct SessionStart {
         }
         return try StartPlan.decide(
             StartPlan.Facts(
-                snapshot: config.source.snapshot, storesPosition: config.capabilities.storesPosition, state: state,
-                slotName: config.source.slotName, slot: setup.slot, system: setup.system, history: history))
+                snapshot: config.source.snapshot,
+                storesPosition: config.capabilities.storesPosition,
+                state: state,
+                slotName: config.source.slotName,
+                slot: setup.slot,
+                system: setup.system,
+                history: history
+            )
+        )
     }
 
     /// Makes slot and copies; returns where to begin to stream, or nil if the daemon is to end.
     private func prepare(
-        _ plan: StartPlan, schemas: [TableSchema], copies: inout [TableRef: LSN]
+        _ plan: StartPlan,
+        schemas: [TableSchema],
+        copies: inout [TableRef: LSN]
     ) throws(SessionEnd) -> LSN? {
         let tables = setup.selection.tables
         switch plan {
@@ -92,7 +107,10 @@ struct SessionStart {
 
     private func createSlot() throws(SessionEnd) -> LSN {
         let name = config.source.slotName
-        logger.info("creating slot; this waits for transactions that are open at the source", metadata: ["slot": "\(name)"])
+        logger.info(
+            "creating slot; this waits for transactions that are open at the source",
+            metadata: ["slot": "\(name)"]
+        )
         do throws(SourceError) {
             let point = try setup.replication.createSlot(name)
             logger.info("slot created", metadata: ["slot": "\(name)", "lsn": "\(point)"])
@@ -109,7 +127,10 @@ struct SessionStart {
     }
 
     private func copyAll(
-        _ tables: [SourceTable], _ schemas: [TableSchema], keepsPosition: Bool, copies: inout [TableRef: LSN]
+        _ tables: [SourceTable],
+        _ schemas: [TableSchema],
+        keepsPosition: Bool,
+        copies: inout [TableRef: LSN]
     ) throws(SessionEnd) -> LSN {
         let point = try copy(tables, schemas)
         let position = keepsPosition ? SourcePosition(at: point) : nil
@@ -125,7 +146,10 @@ struct SessionStart {
 
     /// Tables that joined the publication since: copied now, their part of the stream up to that point is dropped.
     private func copyNew(
-        _ tables: [SourceTable], _ schemas: [TableSchema], at position: LSN, copies: inout [TableRef: LSN]
+        _ tables: [SourceTable],
+        _ schemas: [TableSchema],
+        at position: LSN,
+        copies: inout [TableRef: LSN]
     ) throws(SessionEnd) {
         let new = tables.indices.filter { copies[tables[$0].ref] == nil }
         guard !new.isEmpty else { return }
@@ -135,7 +159,9 @@ struct SessionStart {
             return
         }
         let newTables = new.map { tables[$0] }
-        do throws(SourceError) { try Preflight(setup.session).checkReadable(newTables) } catch { throw SessionEnd(error) }
+        do throws(SourceError) { try Preflight(setup.session).checkReadable(newTables) } catch {
+            throw SessionEnd(error)
+        }
         let point = try copy(newTables, newSchemas)
         _ = try link.call(.finishCopy(newSchemas, at: point, position: nil))
         for table in newTables { copies[table.ref] = point }
@@ -150,7 +176,12 @@ struct SessionStart {
             throw SessionEnd(error)
         }
         return try InitialCopy(link: link, options: options, logger: logger)
-            .run(tables, schemas: schemas, on: connection, slot: "dbmazz_copy_\(getpid())_\(UInt32.random(in: 0...(.max)))")
+            .run(
+                tables,
+                schemas: schemas,
+                on: connection,
+                slot: "dbmazz_copy_\(getpid())_\(UInt32.random(in: 0...(.max)))"
+            )
     }
 
     private var options: StreamOptions { config.streamOptions(statusInterval: setup.statusInterval) }
@@ -158,19 +189,38 @@ struct SessionStart {
     private func open(_ carried: [CarriedTable], at position: LSN) throws(SessionEnd) -> StreamSession {
         let publication = Publication(setup.session, config: config.source)
         let relations = RelationTable(
-            carried, known: knownRelations, logger: logger, isWanted: { publication.isWanted($0) })
+            carried,
+            known: knownRelations,
+            logger: logger,
+            isWanted: { publication.isWanted($0) }
+        )
         do throws(SourceError) {
             try setup.replication.startReplication(
-                slot: config.source.slotName, at: position, publication: config.source.publicationName,
-                format: config.capabilities.tupleFormat)
+                slot: config.source.slotName,
+                at: position,
+                publication: config.source.publicationName,
+                format: config.capabilities.tupleFormat
+            )
             let side = try SideSession(
-                setup.session, parameters: parameters, heartbeat: config.source.heartbeatInterval, stop: link.stop,
-                logger: logger)
+                setup.session,
+                parameters: parameters,
+                heartbeat: config.source.heartbeatInterval,
+                stop: link.stop,
+                logger: logger
+            )
             logger.info(
-                "streaming", metadata: ["slot": "\(config.source.slotName)", "lsn": "\(position)"])
+                "streaming",
+                metadata: ["slot": "\(config.source.slotName)", "lsn": "\(position)"]
+            )
             return StreamSession(
-                setup.replication, side: side, link: link, tables: relations, options: options, startingAt: position,
-                logger: logger)
+                setup.replication,
+                side: side,
+                link: link,
+                tables: relations,
+                options: options,
+                startingAt: position,
+                logger: logger
+            )
         } catch {
             throw SessionEnd(error)
         }

@@ -20,9 +20,16 @@ final class SideSession {
 
     /// - Parameters:
     ///   - session: an open session; becomes the side session's own.
+    ///   - parameters: for connecting again.
     ///   - heartbeat: the interval of heartbeats; nil for none.
+    ///   - stop: ends waits.
+    ///   - logger: where to tell what happened.
+    /// - Throws: ``SourceError`` if the session is lost.
     init(
-        _ session: PostgresConnection, parameters: ConnectionParameters, heartbeat: Duration?, stop: StopSignal,
+        _ session: PostgresConnection,
+        parameters: ConnectionParameters,
+        heartbeat: Duration?,
+        stop: StopSignal,
         logger: Logger
     ) throws(SourceError) {
         self.session = session
@@ -32,7 +39,9 @@ final class SideSession {
         nextHeartbeat = .now + (heartbeat ?? .zero)
         // Heartbeats cost no flush of their own at the source.
         let rows = try session.execute(
-            "SET synchronous_commit = off; SELECT pg_catalog.pg_is_in_recovery()", as: "open the side session")
+            "SET synchronous_commit = off; SELECT pg_catalog.pg_is_in_recovery()",
+            as: "open the side session"
+        )
         let isStandby = rows.first?.first == "t"
         self.heartbeat = isStandby ? nil : heartbeat
     }
@@ -45,7 +54,9 @@ final class SideSession {
 
     /// Does what is due.
     ///
-    /// - Parameter isReadable: whether poll says that something has arrived.
+    /// - Parameters:
+    ///   - now: the time.
+    ///   - isReadable: whether poll says that something has arrived.
     /// - Throws: ``SourceError`` of kind shuttingDown when the stream has to be given up.
     func tick(_ now: ContinuousClock.Instant, isReadable: Bool) throws(SourceError) {
         if isReadable { takeIn() }
@@ -75,7 +86,11 @@ final class SideSession {
         nextAttempt = .now + SideSession.reconnectInterval
         do throws(SourceError) {
             let session = try PostgresConnection(
-                parameters, replication: false, stop: stop, timeout: SideSession.connectTimeout)
+                parameters,
+                replication: false,
+                stop: stop,
+                timeout: SideSession.connectTimeout
+            )
             try session.execute("SET synchronous_commit = off", as: "open the side session")
             self.session = session
         } catch {

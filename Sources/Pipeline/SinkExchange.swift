@@ -49,7 +49,9 @@ final class SinkExchange: Sendable {
 
     // MARK: The source's side
 
-    /// Hands a command over. The one before must have been answered.
+    /// Hands a command over.
+    ///
+    /// The one before must have been answered.
     func submit(_ command: SinkCommand) {
         state.withLock {
             precondition($0.command == nil && $0.reply == nil, "the sink's lane is busy")

@@ -19,7 +19,9 @@ actor SinkLane {
     private static let callTimeout = Duration.seconds(60)
 
     init(
-        exchange: SinkExchange, policy: RetryPolicy, logger: Logger,
+        exchange: SinkExchange,
+        policy: RetryPolicy,
+        logger: Logger,
         makeSink: @escaping @Sendable () throws(SinkError) -> any Sink
     ) {
         executor = ThreadExecutor(name: "sink")
@@ -112,7 +114,11 @@ actor SinkLane {
                 return finished(
                     batch,
                     SinkResult(
-                        recordsWritten: batch.changeCount, bytesWritten: batch.tupleBytes, durablePosition: durable))
+                        recordsWritten: batch.changeCount,
+                        bytesWritten: batch.tupleBytes,
+                        durablePosition: durable
+                    )
+                )
             } catch {
                 if let end = await wait(after: error) { return end }
             }
@@ -136,7 +142,8 @@ actor SinkLane {
                 "operation": "\(error.operation)", "table": "\(error.table?.description ?? "-")",
                 "cause": "\(error.cause)", "remedy": "\(error.remedy)", "attempt": "\(attempts)",
                 "retry_in_ms": "\(delay.nanoseconds / 1_000_000)",
-            ])
+            ]
+        )
         return exchange.pause(for: delay) ? nil : .abandoned
     }
 
@@ -144,7 +151,10 @@ actor SinkLane {
         guard let since = failingSince else { return }
         logger.info(
             "sink works again",
-            metadata: ["attempts": "\(attempts)", "after_ms": "\((ContinuousClock.now - since).nanoseconds / 1_000_000)"])
+            metadata: [
+                "attempts": "\(attempts)", "after_ms": "\((ContinuousClock.now - since).nanoseconds / 1_000_000)",
+            ]
+        )
         failingSince = nil
         attempts = 0
     }

@@ -8,7 +8,9 @@ struct SinkLink {
     let exchange: SinkExchange
     let stop: StopSignal
 
-    /// Runs a command to its end. A stop of the daemon gives it up.
+    /// Runs a command to its end.
+    ///
+    /// A stop of the daemon gives it up.
     func call(_ command: SinkCommand) throws(SessionEnd) -> SinkReply {
         exchange.submit(command)
         let reply = awaitReply(until: nil)

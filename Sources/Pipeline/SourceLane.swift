@@ -33,7 +33,9 @@ actor SourceLane {
         do throws(SessionEnd) {
             _ = try link.call(.validate)
             let parameters: ConnectionParameters
-            do throws(SourceError) { parameters = try ConnectionParameters(config.source) } catch { throw SessionEnd(error) }
+            do throws(SourceError) { parameters = try ConnectionParameters(config.source) } catch {
+                throw SessionEnd(error)
+            }
             try repeatSessions(parameters)
         } catch {
             if case .failed(let failure) = error { return failure }
@@ -67,8 +69,10 @@ actor SourceLane {
             "waiting for source",
             metadata: [
                 "operation": "\(error.operation)", "cause": "\(error.cause)", "sqlstate": "\(error.sqlState ?? "-")",
-                "remedy": "\(error.remedy)", "attempt": "\(failures)", "retry_in_ms": "\(delay.nanoseconds / 1_000_000)",
-            ])
+                "remedy": "\(error.remedy)", "attempt": "\(failures)",
+                "retry_in_ms": "\(delay.nanoseconds / 1_000_000)",
+            ]
+        )
         link.stop.sleep(for: delay)
     }
 

@@ -41,10 +41,13 @@ enum StartPlan: Equatable {
         guard facts.storesPosition else { return .resume(confirmed) }
         guard position.endLSN >= confirmed else {
             throw SourceError(
-                .gap, operation: "start", lsn: position.endLSN,
+                .gap,
+                operation: "start",
+                lsn: position.endLSN,
                 cause: "the sink is at \(position.endLSN), but slot \(slot.name) has moved on to \(confirmed): "
                     + "the changes between are gone",
-                remedy: resync(facts))
+                remedy: resync(facts)
+            )
         }
         return .resume(position.endLSN)
     }
@@ -75,15 +78,22 @@ enum StartPlan: Equatable {
 
     private static func lost(_ facts: Facts, _ cause: String) -> SourceError {
         SourceError(
-            .slotLost, operation: "start", cause: "slot \(facts.slotName) is lost: \(cause)",
-            remedy: resync(facts) + "; raise max_slot_wal_keep_size so that it does not happen again")
+            .slotLost,
+            operation: "start",
+            cause: "slot \(facts.slotName) is lost: \(cause)",
+            remedy: resync(facts) + "; raise max_slot_wal_keep_size so that it does not happen again"
+        )
     }
 
     private static func slotMissing(_ facts: Facts, _ position: SourcePosition) -> SourceError {
         SourceError(
-            .slotLost, operation: "start", lsn: position.endLSN,
-            cause: "the sink is at \(position.endLSN), but slot \(facts.slotName) does not exist: changes since then are gone",
-            remedy: resync(facts))
+            .slotLost,
+            operation: "start",
+            lsn: position.endLSN,
+            cause:
+                "the sink is at \(position.endLSN), but slot \(facts.slotName) does not exist: changes since then are gone",
+            remedy: resync(facts)
+        )
     }
 
     private static func checkIdentity(_ facts: Facts) throws(SourceError) {
@@ -91,25 +101,35 @@ enum StartPlan: Equatable {
         let stored = state.source
         guard stored.systemIdentifier == facts.system.systemIdentifier else {
             throw foreign(
-                position, "the sink's content comes from system \(stored.systemIdentifier), "
-                    + "SOURCE_URL names system \(facts.system.systemIdentifier)")
+                position,
+                "the sink's content comes from system \(stored.systemIdentifier), "
+                    + "SOURCE_URL names system \(facts.system.systemIdentifier)"
+            )
         }
         guard stored.slot == facts.slotName else {
             throw foreign(
-                position, "the sink's position was reached with slot \(stored.slot), SOURCE_SLOT_NAME is \(facts.slotName)")
+                position,
+                "the sink's position was reached with slot \(stored.slot), SOURCE_SLOT_NAME is \(facts.slotName)"
+            )
         }
         guard stored.timeline != facts.system.timeline else { return }
         let isAncestor = facts.history?.contains(position.endLSN, on: stored.timeline) ?? false
         guard stored.timeline < facts.system.timeline, isAncestor else {
             throw foreign(
-                position, "the sink is at \(position.endLSN) of timeline \(stored.timeline), which the source's timeline "
-                    + "\(facts.system.timeline) does not contain")
+                position,
+                "the sink is at \(position.endLSN) of timeline \(stored.timeline), which the source's timeline "
+                    + "\(facts.system.timeline) does not contain"
+            )
         }
     }
 
     private static func foreign(_ position: SourcePosition, _ cause: String) -> SourceError {
         SourceError(
-            .foreignSystem, operation: "start", lsn: position.endLSN, cause: cause,
-            remedy: "correct SOURCE_URL or SOURCE_SLOT_NAME, or give the new source a SINK_PIPELINE and sink of its own")
+            .foreignSystem,
+            operation: "start",
+            lsn: position.endLSN,
+            cause: cause,
+            remedy: "correct SOURCE_URL or SOURCE_SLOT_NAME, or give the new source a SINK_PIPELINE and sink of its own"
+        )
     }
 }

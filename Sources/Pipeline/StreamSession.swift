@@ -68,8 +68,13 @@ final class StreamSession {
     }
 
     init(
-        _ connection: PostgresConnection, side: SideSession, link: SinkLink, tables: RelationTable,
-        options: StreamOptions, startingAt position: LSN, logger: Logger
+        _ connection: PostgresConnection,
+        side: SideSession,
+        link: SinkLink,
+        tables: RelationTable,
+        options: StreamOptions,
+        startingAt position: LSN,
+        logger: Logger
     ) {
         self.connection = connection
         self.side = side
@@ -117,8 +122,12 @@ final class StreamSession {
                 try source { () throws(SourceError) in try connection.finishCopy("stream from slot") }
                 throw .retry(
                     SourceError(
-                        .retriable, operation: "stream from slot", cause: "the server ended the stream",
-                        remedy: "connecting again"))
+                        .retriable,
+                        operation: "stream from slot",
+                        cause: "the server ended the stream",
+                        remedy: "connecting again"
+                    )
+                )
             }
         }
         return messages
@@ -147,7 +156,12 @@ final class StreamSession {
         if let arrival = filling.firstArrival, spare != nil { until = min(until, arrival + options.flushInterval) }
         if let deadline = side.deadline { until = min(until, deadline) }
         let ready = linux_wait(
-            socket, Int16(POLLIN), link.stop.descriptor, side.socket, (until - now).nanoseconds)
+            socket,
+            Int16(POLLIN),
+            link.stop.descriptor,
+            side.socket,
+            (until - now).nanoseconds
+        )
         if ready & 2 != 0 { link.stop.clear() }
         try source { () throws(SourceError) in
             if socket >= 0 { try connection.readSocket() }
@@ -179,10 +193,15 @@ final class StreamSession {
             PipelineFailure(
                 .protocolViolation,
                 SourceError(
-                    .protocolViolation, operation: "decode the stream", lsn: progress.received, cause: error.description,
+                    .protocolViolation,
+                    operation: "decode the stream",
+                    lsn: progress.received,
+                    cause: error.description,
                     remedy: "nothing was acknowledged beyond \(progress.acknowledgeable); check the network for "
                         + "proxies that alter data, and report this with the server's version"
-                ).description))
+                ).description
+            )
+        )
     }
 
     @inline(__always)
@@ -191,17 +210,36 @@ final class StreamSession {
         case .insert(let relation, let newOffset):
             guard let (table, ordinal) = try target(relation) else { return }
             try TupleDecoder.insert(
-                message, newOffset: newOffset, into: filling, table: table, map: tables.current.map, ordinal: ordinal)
+                message,
+                newOffset: newOffset,
+                into: filling,
+                table: table,
+                map: tables.current.map,
+                ordinal: ordinal
+            )
         case .update(let relation, let old, let oldOffset, let newOffset):
             guard let (table, ordinal) = try target(relation) else { return }
             try TupleDecoder.update(
-                message, old: old, oldOffset: oldOffset, newOffset: newOffset, into: filling, table: table,
-                map: tables.current.map, ordinal: ordinal)
+                message,
+                old: old,
+                oldOffset: oldOffset,
+                newOffset: newOffset,
+                into: filling,
+                table: table,
+                map: tables.current.map,
+                ordinal: ordinal
+            )
         case .delete(let relation, let old, let oldOffset):
             guard let (table, ordinal) = try target(relation) else { return }
             try TupleDecoder.delete(
-                message, old: old, oldOffset: oldOffset, into: filling, table: table, map: tables.current.map,
-                ordinal: ordinal)
+                message,
+                old: old,
+                oldOffset: oldOffset,
+                into: filling,
+                table: table,
+                map: tables.current.map,
+                ordinal: ordinal
+            )
         case .truncate(let relations, _, _):
             for relation in relations {
                 if let (table, ordinal) = try target(relation) {
@@ -324,6 +362,7 @@ final class StreamSession {
             statistics.add(batch, result)
             giveBack(batch)
             if let position = result.durablePosition { progress.durable(position.endLSN) }
+            if !isOwing { progress.settled() }
         case .unitLost(let batch, let error):
             giveBack(batch)
             isUnitOpen = false
@@ -391,8 +430,9 @@ final class StreamSession {
         return true
     }
 
-    /// After an error: waits until the sink has answered, so that the next session finds it free. What is not durable is
-    /// read again.
+    /// After an error: waits until the sink has answered, so that the next session finds it free.
+    ///
+    /// What is not durable is read again.
     ///
     /// The source is let go first: the sink may hang, and a server that shuts down would wait for this session.
     func settle() -> PipelineFailure? {

@@ -32,7 +32,10 @@ enum RelationMatch {
 
     /// Compares.
     ///
-    /// - Parameter isFresh: whether the catalog was read after this RELATION had been seen.
+    /// - Parameters:
+    ///   - relation: what the stream says.
+    ///   - table: what the catalog says.
+    ///   - isFresh: whether the catalog was read after this RELATION had been seen.
     init(_ relation: RelationMessage, _ table: CarriedTable, isFresh: Bool) {
         let columns = table.schema.columns
         guard relation.oid == table.source.oid else {
@@ -63,20 +66,25 @@ enum RelationMatch {
         guard unknown.isEmpty || missing.isEmpty else {
             self = .differs(
                 "WAL that is still to be read has columns which the table has no more, perhaps because they were renamed: "
-                    + names.joined(separator: ", "))
+                    + names.joined(separator: ", ")
+            )
             return
         }
         let map = ColumnMap(places: places.map { $0 ?? ColumnMap.leftOut }, tableColumns: columns.count)
         self = .older(map, dropped: names)
     }
 
-    /// Under DEFAULT and INDEX the flagged columns are the key. Under FULL every column is flagged: the key's have to be there.
+    /// Under DEFAULT and INDEX the flagged columns are the key.
+    ///
+    /// Under FULL every column is flagged: the key's have to be there.
     private static func keyMatches(_ relation: RelationMessage, _ schema: TableSchema) -> Bool {
         func isIn(_ columns: [RelationColumn], _ key: Int) -> Bool {
             columns.contains { $0.name.hasSameBytes(as: schema.columns[key].name) }
         }
         let flagged = relation.columns.filter(\.isKey)
-        guard schema.key.allSatisfy({ isIn(flagged, $0) || (relation.identity == .nothing && isIn(relation.columns, $0)) })
+        guard
+            schema.key.allSatisfy({ isIn(flagged, $0) || (relation.identity == .nothing && isIn(relation.columns, $0)) }
+            )
         else { return false }
         return relation.identity == .full || relation.identity == .nothing || flagged.count == schema.key.count
     }

@@ -21,12 +21,15 @@ final class ThreadExecutor: SerialExecutor, @unchecked Sendable {
         pthread_cond_init(condition, nil)
         var thread = pthread_t()
         let started = pthread_create(
-            &thread, nil,
+            &thread,
+            nil,
             { context in
                 guard let context else { return nil }
                 Unmanaged<ThreadExecutor>.fromOpaque(context).takeRetainedValue().run()
                 return nil
-            }, Unmanaged.passRetained(self).toOpaque())
+            },
+            Unmanaged.passRetained(self).toOpaque()
+        )
         precondition(started == 0, "pthread_create: no thread left")
         pthread_detach(thread)
     }
@@ -38,7 +41,9 @@ final class ThreadExecutor: SerialExecutor, @unchecked Sendable {
         mutex.deallocate()
     }
 
-    /// Ends the thread once its jobs are done. Nothing may be enqueued afterwards.
+    /// Ends the thread once its jobs are done.
+    ///
+    /// Nothing may be enqueued afterwards.
     func finish() {
         pthread_mutex_lock(mutex)
         isOver = true

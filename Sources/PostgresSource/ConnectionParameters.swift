@@ -1,5 +1,5 @@
-public import CdcCore
 internal import CLibpq
+public import CdcCore
 
 /// What libpq is told: the keywords of `SOURCE_URL` with ours added.
 public struct ConnectionParameters: Sendable {
@@ -14,9 +14,11 @@ public struct ConnectionParameters: Sendable {
             let reason = message.map { String(cString: $0) } ?? "out of memory"
             PQfreemem(message)
             throw SourceError(
-                .configuration, operation: "read SOURCE_URL",
+                .configuration,
+                operation: "read SOURCE_URL",
                 cause: String(reason.prefix { $0 != "\"" && $0 != "\n" }),
-                remedy: "write postgres://USER@HOST:PORT/DATABASE, with special characters percent-encoded")
+                remedy: "write postgres://USER@HOST:PORT/DATABASE, with special characters percent-encoded"
+            )
         }
         defer { PQconninfoFree(options) }
         var found: [(String, String)] = []

@@ -2,7 +2,9 @@ internal import CLibpq
 internal import CLinux
 internal import Glibc
 
-/// One session with the source. Belongs to one thread; every wait ends when the daemon is to stop.
+/// One session with the source.
+///
+/// Belongs to one thread; every wait ends when the daemon is to stop.
 public final class PostgresConnection {
     private let handle: OpaquePointer
     let stop: StopSignal
@@ -23,12 +25,20 @@ public final class PostgresConnection {
     ///   - replication: whether the session is to take replication commands too.
     ///   - stop: ends the wait.
     ///   - timeout: nil for the one in `SOURCE_URL`.
+    /// - Throws: ``SourceError``, classified by the SQLSTATE of a refusal.
     public init(
-        _ parameters: ConnectionParameters, replication: Bool, stop: StopSignal, timeout: Duration? = nil
+        _ parameters: ConnectionParameters,
+        replication: Bool,
+        stop: StopSignal,
+        timeout: Duration? = nil
     ) throws(SourceError) {
         guard let handle = parameters.start(replication: replication) else {
             throw SourceError(
-                .retriable, operation: "connect to source", cause: "libpq has no memory", remedy: "trying again")
+                .retriable,
+                operation: "connect to source",
+                cause: "libpq has no memory",
+                remedy: "trying again"
+            )
         }
         self.handle = handle
         self.stop = stop
@@ -52,8 +62,11 @@ public final class PostgresConnection {
             let left = deadline - .now
             guard left > .zero else {
                 throw SourceError(
-                    .retriable, operation: "connect to source", cause: "no answer from \(server) in time",
-                    remedy: "check host, port and firewall; trying again")
+                    .retriable,
+                    operation: "connect to source",
+                    cause: "no answer from \(server) in time",
+                    remedy: "check host, port and firewall; trying again"
+                )
             }
             _ = linux_wait(socket, Int16(events), stop.descriptor, -1, left.nanoseconds)
             if stop.isStopping { throw .stopped("connect to source") }
@@ -95,7 +108,9 @@ public final class PostgresConnection {
     /// Whether the session still stands, as far as libpq knows.
     public var isAlive: Bool { PQstatus(handle) == CONNECTION_OK }
 
-    /// Lets the server go at once; whatever is called afterwards fails. The handle lives until the connection is released.
+    /// Lets the server go at once; whatever is called afterwards fails.
+    ///
+    /// The handle lives until the connection is released.
     public func hangUp() {
         guard socket >= 0 else { return }
         shutdown(socket, Int32(SHUT_RDWR))
@@ -173,8 +188,11 @@ public final class PostgresConnection {
     func lost(_ operation: String) -> SourceError {
         let message = errorMessage
         return SourceError(
-            .retriable, operation: operation, cause: message.isEmpty ? "connection lost" : message,
-            remedy: "connecting again")
+            .retriable,
+            operation: operation,
+            cause: message.isEmpty ? "connection lost" : message,
+            remedy: "connecting again"
+        )
     }
 
     // MARK: Without waiting, for the side session

@@ -18,8 +18,11 @@ public struct Preflight {
     public func check(needsSlot: Bool, needsCopy: Bool) throws(SourceError) {
         guard session.serverVersion >= 140000 else {
             throw SourceError(
-                .configuration, operation: "check the source",
-                cause: "PostgreSQL \(session.serverVersion / 10000) is too old", remedy: "upgrade to 14 or later")
+                .configuration,
+                operation: "check the source",
+                cause: "PostgreSQL \(session.serverVersion / 10000) is too old",
+                remedy: "upgrade to 14 or later"
+            )
         }
         let rows = try session.execute(
             """
@@ -33,12 +36,15 @@ public struct Preflight {
               pg_catalog.current_setting('max_wal_senders')::int
                 - (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_get_wal_senders()),
               current_user
-            """, as: "check the source")
+            """,
+            as: "check the source"
+        )
         guard let row = rows.first else { return }
         var findings: [(cause: String, remedy: String)] = []
         if row[0] != "logical" {
             findings.append(
-                ("wal_level is \(row[0] ?? "?")", "set wal_level = logical in postgresql.conf and restart the source"))
+                ("wal_level is \(row[0] ?? "?")", "set wal_level = logical in postgresql.conf and restart the source")
+            )
         }
         if row[1] != "t" {
             let user = PostgresConnection.quote(identifier: row[4] ?? "")
@@ -68,7 +74,9 @@ public struct Preflight {
               pg_catalog.has_table_privilege(c.oid, 'SELECT') OR pg_catalog.has_any_column_privilege(c.oid, 'SELECT'),
               current_user
             FROM pg_catalog.pg_class c WHERE c.oid IN (\(oids))
-            """, as: "check the right to read")
+            """,
+            as: "check the right to read"
+        )
         var findings: [(cause: String, remedy: String)] = []
         for row in rows where row[1] != "t" || row[2] != "t" {
             guard let table = tables.first(where: { String($0.oid) == row[0] }) else { continue }
@@ -86,7 +94,10 @@ public struct Preflight {
     private static func report(_ findings: [(cause: String, remedy: String)]) throws(SourceError) {
         guard !findings.isEmpty else { return }
         throw SourceError(
-            .configuration, operation: "check the source", cause: findings.map(\.cause).joined(separator: ", and "),
-            remedy: findings.map(\.remedy).joined(separator: " and "))
+            .configuration,
+            operation: "check the source",
+            cause: findings.map(\.cause).joined(separator: ", and "),
+            remedy: findings.map(\.remedy).joined(separator: " and ")
+        )
     }
 }

@@ -32,7 +32,9 @@ public struct Publication {
     public func prepare() throws(SourceError) -> Selection {
         let found = try session.query(
             "SELECT pubupdate OR pubdelete FROM pg_catalog.pg_publication WHERE pubname = $1",
-            [config.publicationName], as: operation)
+            [config.publicationName],
+            as: operation
+        )
         guard let row = found.first else {
             let tables = try create()
             return Selection(tables: tables, filteredOut: [], wasCreated: true)
@@ -53,8 +55,11 @@ public struct Publication {
 
     private func nothingToCarry() -> SourceError {
         SourceError(
-            .configuration, operation: operation, cause: "there is no table to carry",
-            remedy: "create a table first, or correct SOURCE_TABLES")
+            .configuration,
+            operation: operation,
+            cause: "there is no table to carry",
+            remedy: "create a table first, or correct SOURCE_TABLES"
+        )
     }
 
     private func create() throws(SourceError) -> [SourceTable] {
@@ -66,7 +71,8 @@ public struct Publication {
         let names = wanted.map(\.quotedName).joined(separator: ", ")
         try session.execute(
             "CREATE PUBLICATION \(quotedName) FOR TABLE \(names) WITH (publish_via_partition_root = true)",
-            as: "create publication \(config.publicationName)")
+            as: "create publication \(config.publicationName)"
+        )
         return try catalog.publishedTables(config.publicationName)
     }
 
@@ -74,9 +80,11 @@ public struct Publication {
         let missing = config.tables.filter { pattern in !tables.contains { pattern.matches($0) } }
         guard missing.isEmpty else {
             throw SourceError(
-                .configuration, operation: "find the tables of SOURCE_TABLES",
+                .configuration,
+                operation: "find the tables of SOURCE_TABLES",
                 cause: "no table matches \(missing.map(\.description).joined(separator: ", "))",
-                remedy: "correct SOURCE_TABLES, or create the table")
+                remedy: "correct SOURCE_TABLES, or create the table"
+            )
         }
     }
 
@@ -88,10 +96,13 @@ public struct Publication {
         let missing = try catalog.userTables().map(\.ref).filter { isWanted($0) && !there.contains($0) }
         guard missing.isEmpty else {
             throw SourceError(
-                .configuration, operation: operation,
-                cause: "it lacks tables that SOURCE_TABLES names: \(missing.map(\.description).joined(separator: ", "))",
+                .configuration,
+                operation: operation,
+                cause:
+                    "it lacks tables that SOURCE_TABLES names: \(missing.map(\.description).joined(separator: ", "))",
                 remedy: "run ALTER PUBLICATION \(quotedName) ADD TABLE "
-                    + missing.map(Publication.quote).joined(separator: ", ") + ";")
+                    + missing.map(Publication.quote).joined(separator: ", ") + ";"
+            )
         }
     }
 
@@ -103,10 +114,14 @@ public struct Publication {
         guard !bad.isEmpty else { return }
         let statements = bad.map { "ALTER TABLE \($0.quotedName) REPLICA IDENTITY FULL;" }
         throw SourceError(
-            .configuration, operation: operation,
-            cause: "without a primary key or REPLICA IDENTITY FULL, updates and deletes of these tables would fail at the "
+            .configuration,
+            operation: operation,
+            cause:
+                "without a primary key or REPLICA IDENTITY FULL, updates and deletes of these tables would fail at the "
                 + "source: \(bad.map(\.ref.description).joined(separator: ", "))",
-            remedy: "add a primary key, leave the table out of SOURCE_TABLES, or run \(statements.joined(separator: " "))")
+            remedy:
+                "add a primary key, leave the table out of SOURCE_TABLES, or run \(statements.joined(separator: " "))"
+        )
     }
 
     /// A table's name, quoted.

@@ -31,16 +31,24 @@ public struct ReplicationSlot: Sendable, Equatable {
             """
             SELECT plugin, slot_type, database, pg_catalog.current_database(), active_pid, confirmed_flush_lsn, wal_status
             FROM pg_catalog.pg_replication_slots WHERE slot_name = $1
-            """, [name], as: operation)
+            """,
+            [name],
+            as: operation
+        )
         guard let row = rows.first else { return nil }
         guard row[0] == "pgoutput", row[1] == "logical", row[2] == row[3] else {
             throw SourceError(
-                .configuration, operation: operation,
+                .configuration,
+                operation: operation,
                 cause: "it is a \(row[1] ?? "?") slot with plugin \(row[0] ?? "none") in database \(row[2] ?? "none")",
-                remedy: "set SOURCE_SLOT_NAME to another name")
+                remedy: "set SOURCE_SLOT_NAME to another name"
+            )
         }
         return ReplicationSlot(
-            name: name, confirmedFlush: row[5].flatMap { LSN($0) }, activePID: row[4].flatMap { Int32($0) },
-            walStatus: row[6])
+            name: name,
+            confirmedFlush: row[5].flatMap { LSN($0) },
+            activePID: row[4].flatMap { Int32($0) },
+            walStatus: row[6]
+        )
     }
 }

@@ -23,8 +23,11 @@ extension PostgresConnection {
             let end = row[2].flatMap({ LSN($0) })
         else {
             throw SourceError(
-                .protocolViolation, operation: "identify the source", cause: "unexpected answer to IDENTIFY_SYSTEM",
-                remedy: "check that SOURCE_URL names a PostgreSQL server, not a proxy")
+                .protocolViolation,
+                operation: "identify the source",
+                cause: "unexpected answer to IDENTIFY_SYSTEM",
+                remedy: "check that SOURCE_URL names a PostgreSQL server, not a proxy"
+            )
         }
         return SystemIdentification(systemIdentifier: id, timeline: timeline, walEnd: end)
     }
@@ -35,14 +38,20 @@ extension PostgresConnection {
         return rows.first.flatMap { $0.count > 1 ? $0[1] : nil } ?? ""
     }
 
-    /// Makes the permanent slot; returns its consistent point. Waits for transactions that are open at the source.
+    /// Makes the permanent slot; returns its consistent point.
+    ///
+    /// Waits for transactions that are open at the source.
     ///
     /// The command's old form is understood by every version from 14 to 18.
     public func createSlot(_ name: String) throws(SourceError) -> LSN {
         let slot = PostgresConnection.quote(identifier: name)
         return try consistentPoint(
-            try execute("CREATE_REPLICATION_SLOT \(slot) LOGICAL pgoutput NOEXPORT_SNAPSHOT", as: "create slot \(name)"),
-            slot: name)
+            try execute(
+                "CREATE_REPLICATION_SLOT \(slot) LOGICAL pgoutput NOEXPORT_SNAPSHOT",
+                as: "create slot \(name)"
+            ),
+            slot: name
+        )
     }
 
     /// Makes a temporary slot and reads, in the transaction begun here, what the source held at the consistent point returned.
@@ -51,8 +60,11 @@ extension PostgresConnection {
         let slot = PostgresConnection.quote(identifier: name)
         return try consistentPoint(
             try execute(
-                "CREATE_REPLICATION_SLOT \(slot) TEMPORARY LOGICAL pgoutput USE_SNAPSHOT", as: "take the copy's snapshot"),
-            slot: name)
+                "CREATE_REPLICATION_SLOT \(slot) TEMPORARY LOGICAL pgoutput USE_SNAPSHOT",
+                as: "take the copy's snapshot"
+            ),
+            slot: name
+        )
     }
 
     /// Locks the tables against TRUNCATE and rewrites until the snapshot's transaction ends, and checks that none happened
@@ -74,21 +86,28 @@ extension PostgresConnection {
               AND (c.oid IN (\(oids)) OR c.oid IN (
                 SELECT p.relid FROM pg_catalog.unnest(ARRAY[\(oids)]::pg_catalog.oid[]) t(root),
                   LATERAL pg_catalog.pg_partition_tree(t.root::pg_catalog.regclass) p))
-            """, as: "look for tables that were truncated meanwhile")
+            """,
+            as: "look for tables that were truncated meanwhile"
+        )
         guard rewritten.isEmpty else {
             throw SourceError(
-                .retriable, operation: "take the copy's snapshot",
+                .retriable,
+                operation: "take the copy's snapshot",
                 cause: "\(rewritten.compactMap { $0.first ?? nil }.joined(separator: ", ")) was truncated or rewritten "
                     + "at the same moment",
-                remedy: "taking another snapshot")
+                remedy: "taking another snapshot"
+            )
         }
     }
 
     private func consistentPoint(_ rows: Rows, slot: String) throws(SourceError) -> LSN {
         guard let row = rows.first, row.count > 1, let point = row[1].flatMap({ LSN($0) }) else {
             throw SourceError(
-                .protocolViolation, operation: "create slot \(slot)", cause: "no consistent point in the answer",
-                remedy: "report this with the server's version")
+                .protocolViolation,
+                operation: "create slot \(slot)",
+                cause: "no consistent point in the answer",
+                remedy: "report this with the server's version"
+            )
         }
         return point
     }
@@ -100,15 +119,20 @@ extension PostgresConnection {
     ///   - position: where to begin; the server silently begins later if the slot is further, so check before.
     ///   - publication: what to read.
     ///   - format: whether values are to come as text or binary.
+    /// - Throws: ``SourceError``, for example while the slot is active elsewhere.
     public func startReplication(
-        slot: String, at position: LSN, publication: String, format: TupleFormat
+        slot: String,
+        at position: LSN,
+        publication: String,
+        format: TupleFormat
     ) throws(SourceError) {
         let names = PostgresConnection.quote(literal: PostgresConnection.quote(identifier: publication))
         let binary = format == .binary ? ", binary 'true'" : ""
         try execute(
             "START_REPLICATION SLOT \(PostgresConnection.quote(identifier: slot)) LOGICAL \(position) "
                 + "(proto_version '2', publication_names \(names), messages 'true'\(binary))",
-            as: "start replication from slot \(slot)")
+            as: "start replication from slot \(slot)"
+        )
         stopBlocking()
     }
 

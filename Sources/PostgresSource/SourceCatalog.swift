@@ -23,7 +23,10 @@ public struct SourceCatalog {
             JOIN pg_catalog.pg_namespace n ON n.nspname = p.schemaname
             JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename
             WHERE p.pubname = $1 ORDER BY 2, 3
-            """, [publication], as: "read the publication's tables")
+            """,
+            [publication],
+            as: "read the publication's tables"
+        )
         var tables: [SourceTable] = []
         var lists: [UInt32: Set<String>] = [:]
         for row in rows {
@@ -35,7 +38,9 @@ public struct SourceCatalog {
         return tables
     }
 
-    /// Ordinary and partitioned tables of users: what a publication can hold. Without columns and keys.
+    /// Ordinary and partitioned tables of users: what a publication can hold.
+    ///
+    /// Without columns and keys.
     public func userTables() throws(SourceError) -> [SourceTable] {
         let rows = try session.execute(
             """
@@ -46,7 +51,9 @@ public struct SourceCatalog {
               AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass
                               AND d.objid = c.oid AND d.deptype = 'e')
             ORDER BY 2, 3
-            """, as: "read the source's tables")
+            """,
+            as: "read the source's tables"
+        )
         var tables = rows.compactMap(SourceCatalog.table)
         try addColumns(to: &tables, published: [:])
         return tables
@@ -57,8 +64,14 @@ public struct SourceCatalog {
             let identity = row[4]?.utf8.first.flatMap(ReplicaIdentity.init(rawValue:))
         else { return nil }
         return SourceTable(
-            ref: TableRef(schema: schema, name: name), oid: oid, isPartitioned: row[3] == "p", columns: [], key: [],
-            identity: identity, rowFilter: row[5])
+            ref: TableRef(schema: schema, name: name),
+            oid: oid,
+            isPartitioned: row[3] == "p",
+            columns: [],
+            key: [],
+            identity: identity,
+            rowFilter: row[5]
+        )
     }
 
     /// The elements of a JSON array of strings, as `array_to_json` writes it.
@@ -83,7 +96,8 @@ public struct SourceCatalog {
     }
 
     private static func unescape(
-        _ scalar: Unicode.Scalar, _ rest: inout Substring.UnicodeScalarView
+        _ scalar: Unicode.Scalar,
+        _ rest: inout Substring.UnicodeScalarView
     ) -> Unicode.Scalar {
         switch scalar {
         case "n": return "\n"
@@ -129,7 +143,9 @@ public struct SourceCatalog {
                    a.attnotnull, a.attgenerated
             FROM pg_catalog.pg_attribute a
             WHERE a.attrelid IN (\(oids)) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum
-            """, as: "read the tables' columns")
+            """,
+            as: "read the tables' columns"
+        )
         var columns: [UInt32: [CatalogColumn]] = [:]
         for row in rows {
             guard let table = row[0].flatMap({ UInt32($0) }), let name = row[1],
@@ -141,10 +157,14 @@ public struct SourceCatalog {
             columns[table, default: []].append(
                 CatalogColumn(
                     definition: ColumnDef(
-                        name: name, type: DataType(builtInType: base.oid, modifier: base.modifier),
+                        name: name,
+                        type: DataType(builtInType: base.oid, modifier: base.modifier),
                         postgresType: PostgresType(oid: type, modifier: modifier, name: typeName),
-                        isNullable: row[5] != "t"),
-                    isGenerated: row[6].map { !$0.isEmpty } ?? false))
+                        isNullable: row[5] != "t"
+                    ),
+                    isGenerated: row[6].map { !$0.isEmpty } ?? false
+                )
+            )
         }
         return columns
     }
@@ -152,7 +172,9 @@ public struct SourceCatalog {
     /// Each domain's base type and modifier.
     private func domains() throws(SourceError) -> [UInt32: (oid: UInt32, modifier: Int32)] {
         let rows = try session.execute(
-            "SELECT oid, typbasetype, typtypmod FROM pg_catalog.pg_type WHERE typtype = 'd'", as: "read domains")
+            "SELECT oid, typbasetype, typtypmod FROM pg_catalog.pg_type WHERE typtype = 'd'",
+            as: "read domains"
+        )
         var domains: [UInt32: (oid: UInt32, modifier: Int32)] = [:]
         for row in rows {
             guard let oid = row[0].flatMap({ UInt32($0) }), let base = row[1].flatMap({ UInt32($0) }) else { continue }
@@ -167,8 +189,10 @@ public struct SourceCatalog {
         var columns: [String]
     }
 
-    /// Primary keys and identity indexes. A deferrable primary key is none: PostgreSQL does not take it as identity, and
-    /// rows may share its value in the middle of a transaction.
+    /// Primary keys and identity indexes.
+    ///
+    /// A deferrable primary key is none: PostgreSQL does not take it as identity, and rows may share its value in
+    /// the middle of a transaction.
     private func keys(of oids: String) throws(SourceError) -> [UInt32: [KeyIndex]] {
         let rows = try session.execute(
             """
@@ -179,7 +203,9 @@ public struct SourceCatalog {
             WHERE i.indrelid IN (\(oids)) AND i.indimmediate AND i.indisvalid AND i.indisunique
               AND (i.indisprimary OR i.indisreplident) AND k.place <= i.indnkeyatts
             ORDER BY i.indrelid, i.indexrelid, k.place
-            """, as: "read the tables' keys")
+            """,
+            as: "read the tables' keys"
+        )
         var keys: [UInt32: [KeyIndex]] = [:]
         var lastIndex: String?
         for row in rows {
@@ -188,15 +214,17 @@ public struct SourceCatalog {
                 keys[table]?[last].columns.append(column)
             } else {
                 keys[table, default: []].append(
-                    KeyIndex(isPrimary: row[2] == "t", isIdentity: row[3] == "t", columns: [column]))
+                    KeyIndex(isPrimary: row[2] == "t", isIdentity: row[3] == "t", columns: [column])
+                )
             }
             lastIndex = index
         }
         return keys
     }
 
-    /// DEFAULT and INDEX: the identity's columns. FULL and NOTHING: the primary key from the catalog. Empty if a column
-    /// of it is not published.
+    /// DEFAULT and INDEX: the identity's columns.
+    ///
+    /// FULL and NOTHING: the primary key from the catalog. Empty if a column of it is not published.
     private static func key(_ indexes: [KeyIndex], of table: SourceTable) -> [Int] {
         let chosen = indexes.first { table.identity == .index ? $0.isIdentity : $0.isPrimary }
         let places = (chosen?.columns ?? []).map { name in table.columns.firstIndex { $0.name.hasSameBytes(as: name) } }

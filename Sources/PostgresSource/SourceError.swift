@@ -1,6 +1,8 @@
 public import CdcCore
 
-/// Why something about the source failed, and what to do about it. Never holds a cell's value or a secret.
+/// Why something about the source failed, and what to do about it.
+///
+/// Never holds a cell's value or a secret.
 public struct SourceError: Error, Sendable {
     /// What the pipeline does about it.
     public enum Kind: Sendable, Equatable {
@@ -41,8 +43,13 @@ public struct SourceError: Error, Sendable {
 
     /// Makes an error.
     public init(
-        _ kind: Kind, operation: String, table: TableRef? = nil, lsn: LSN? = nil, sqlState: String? = nil,
-        cause: String, remedy: String
+        _ kind: Kind,
+        operation: String,
+        table: TableRef? = nil,
+        lsn: LSN? = nil,
+        sqlState: String? = nil,
+        cause: String,
+        remedy: String
     ) {
         self.kind = kind
         self.operation = operation

@@ -34,7 +34,9 @@ public final class StopSignal: Sendable {
         linux_eventfd_signal(descriptor)
     }
 
-    /// Forgets wake-ups that were seen. A stop is not forgotten.
+    /// Forgets wake-ups that were seen.
+    ///
+    /// A stop is not forgotten.
     public func clear() {
         linux_eventfd_clear(descriptor)
     }

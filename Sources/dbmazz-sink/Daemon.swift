@@ -26,18 +26,24 @@ struct Daemon {
             metadata: [
                 "version": "\(Version.text)", "sink": "\(settings.sink.type)", "slot": "\(settings.source.slotName)",
                 "publication": "\(settings.source.publicationName)", "pid": "\(getpid())",
-            ])
+            ]
+        )
         let service = PipelineService(settings: settings, logger: logger)
         // The group's own lines say nothing that ours do not.
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
                 services: [.init(service: service, successTerminationBehavior: .gracefullyShutdownGroup)],
                 gracefulShutdownSignals: [.sigterm, .sigint],
-                logger: Logger(label: "service-group") { _ in SwiftLogNoOpLogHandler() }))
+                logger: Logger(label: "service-group") { _ in SwiftLogNoOpLogHandler() }
+            )
+        )
         do {
             try await group.run()
         } catch let failure as PipelineFailure {
-            logger.error("ended", metadata: ["exit_code": .stringConvertible(failure.code.rawValue), "error": "\(failure)"])
+            logger.error(
+                "ended",
+                metadata: ["exit_code": .stringConvertible(failure.code.rawValue), "error": "\(failure)"]
+            )
             throw ArgumentParser.ExitCode(failure.code.rawValue)
         }
         logger.info("stopped")
@@ -55,7 +61,11 @@ private struct PipelineService: Service {
             throw PipelineFailure(.configuration, "SINK_TYPE \(sink.type) is not known")
         }
         let config = PipelineConfig(
-            source: settings.source, sink: sink, capabilities: type.capabilities, logger: logger)
+            source: settings.source,
+            sink: sink,
+            capabilities: type.capabilities,
+            logger: logger
+        )
         let pipeline = Pipeline(config) { () throws(SinkError) in try createSink(sink) }
         let stop = StopSignal()
         try await withGracefulShutdownHandler {

@@ -23,7 +23,8 @@ struct DbmazzSink: AsyncParsableCommand {
             Exit codes: 0 stopped as asked, 1 defect, 2 configuration, 3 gap, 4 lost slot, 5 foreign system,
             6 schema mismatch, 7 sink refuses rows, 8 retries exhausted, 9 output closed, 10 protocol violation.
             """,
-        version: Version.text)
+        version: Version.text
+    )
 
     @Option(name: .customLong("env-file"), help: "A file of KEY=VALUE lines; the environment overrides it.")
     var envFile: String?

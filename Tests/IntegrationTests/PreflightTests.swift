@@ -15,23 +15,33 @@ extension Integration {
             try rig.sql("CREATE ROLE reader LOGIN")
             rig.daemon.setEnvironment("SOURCE_URL", rig.server.url(user: "reader"))
             try rig.expectRefusal(
-                2, "wal_level is replica", "set wal_level = logical in postgresql.conf and restart the source",
-                "user reader may not replicate", "run ALTER ROLE \"reader\" REPLICATION;",
-                "1 replication slots are free, 2 needed", "raise max_replication_slots",
-                "1 WAL senders are free, 2 needed", "raise max_wal_senders")
+                2,
+                "wal_level is replica",
+                "set wal_level = logical in postgresql.conf and restart the source",
+                "user reader may not replicate",
+                "run ALTER ROLE \"reader\" REPLICATION;",
+                "1 replication slots are free, 2 needed",
+                "raise max_replication_slots",
+                "1 WAL senders are free, 2 needed",
+                "raise max_wal_senders"
+            )
             #expect(try rig.source("SELECT count(*) FROM pg_publication") == "0")
         }
 
         @Test("asks for a spare slot only where there will be a copy")
         func spareSlot() throws {
-            let rig = try Rig(["SOURCE_SNAPSHOT": "never"], settings: ["max_replication_slots": "1", "max_wal_senders": "1"])
+            let rig = try Rig(
+                ["SOURCE_SNAPSHOT": "never"],
+                settings: ["max_replication_slots": "1", "max_wal_senders": "1"]
+            )
             try rig.makeTable()
             try rig.startStreaming()
             try rig.insert(4...4)
             try rig.awaitIDs([4])
             // Its own sender from before the cut takes the only place for a moment.
             try rig.sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'dbmazz-sink'")
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'dbmazz-sink'"
+            )
             try rig.insert(5...5)
             try rig.awaitIDs([4, 5])
             try rig.stopDaemon()
@@ -50,8 +60,11 @@ extension Integration {
             let rig = try Rig()
             try rig.makeTable()
             try rig.sql(
-                "CREATE ROLE \"Odd \"\"name\" LOGIN", "CREATE SCHEMA hidden", "CREATE TABLE hidden.h (id int4 PRIMARY KEY)",
-                "CREATE PUBLICATION dbmazz_pub FOR TABLE public.t, hidden.h")
+                "CREATE ROLE \"Odd \"\"name\" LOGIN",
+                "CREATE SCHEMA hidden",
+                "CREATE TABLE hidden.h (id int4 PRIMARY KEY)",
+                "CREATE PUBLICATION dbmazz_pub FOR TABLE public.t, hidden.h"
+            )
             rig.daemon.setEnvironment("SOURCE_URL", rig.server.url(user: "Odd%20%22name"))
             let expected = [
                 "ALTER ROLE \"Odd \"\"name\" REPLICATION;", "GRANT USAGE ON SCHEMA \"hidden\" TO \"Odd \"\"name\";",
@@ -79,7 +92,11 @@ extension Integration {
             try rig.requirePassword(of: "reader")
             let user = "reader:wrong-secret"
             rig.daemon.setEnvironment("SOURCE_URL", rig.server.url(user: user))
-            try rig.expectRefusal(2, "28P01", "check the user and password in SOURCE_URL or SOURCE_PASSWORD, and pg_hba.conf")
+            try rig.expectRefusal(
+                2,
+                "28P01",
+                "check the user and password in SOURCE_URL or SOURCE_PASSWORD, and pg_hba.conf"
+            )
             #expect(!(readText(rig.daemon.standardErrorFile) ?? "").contains("wrong-secret"))
             rig.daemon.setEnvironment("SOURCE_URL", rig.server.url(user: "reader"))
             rig.daemon.setEnvironment("SOURCE_PASSWORD", "right-secret")
@@ -95,7 +112,10 @@ extension Integration {
         func tableWithoutKey() throws {
             let rig = try Rig()
             try rig.makeTable()
-            try rig.sql("CREATE TABLE public.\"No key\" (a int4, b text)", "INSERT INTO public.\"No key\" VALUES (1, 'x')")
+            try rig.sql(
+                "CREATE TABLE public.\"No key\" (a int4, b text)",
+                "INSERT INTO public.\"No key\" VALUES (1, 'x')"
+            )
             let statement = "ALTER TABLE \"public\".\"No key\" REPLICA IDENTITY FULL;"
             try rig.expectRefusal(2, "public.No key", "add a primary key", statement)
             #expect(try rig.source("SELECT count(*) FROM pg_publication") == "0")
@@ -112,7 +132,11 @@ extension Integration {
         func noSuchTable() throws {
             let rig = try Rig(["SOURCE_TABLES": "public.t,public.nothing,other.*"])
             try rig.makeTable()
-            try rig.expectRefusal(2, "no table matches public.nothing, other.*", "correct SOURCE_TABLES, or create the table")
+            try rig.expectRefusal(
+                2,
+                "no table matches public.nothing, other.*",
+                "correct SOURCE_TABLES, or create the table"
+            )
             #expect(try rig.source("SELECT count(*) FROM pg_publication") == "0")
         }
 
@@ -121,9 +145,12 @@ extension Integration {
             let rig = try Rig(["SOURCE_TABLES": "public.*"])
             try rig.makeTable()
             try rig.sql(
-                "CREATE TABLE public.\"U u\" (id int4 PRIMARY KEY)", "CREATE SCHEMA other",
-                "CREATE TABLE other.o (id int4 PRIMARY KEY)", "INSERT INTO other.o VALUES (1)",
-                "CREATE PUBLICATION dbmazz_pub FOR TABLE public.t, other.o")
+                "CREATE TABLE public.\"U u\" (id int4 PRIMARY KEY)",
+                "CREATE SCHEMA other",
+                "CREATE TABLE other.o (id int4 PRIMARY KEY)",
+                "INSERT INTO other.o VALUES (1)",
+                "CREATE PUBLICATION dbmazz_pub FOR TABLE public.t, other.o"
+            )
             let statement = "ALTER PUBLICATION \"dbmazz_pub\" ADD TABLE \"public\".\"U u\";"
             try rig.expectRefusal(2, "public.U u", "run " + statement)
             try rig.sql(statement)

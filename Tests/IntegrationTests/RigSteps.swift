@@ -41,7 +41,9 @@ extension Rig {
     /// Waits for a log line of the current run.
     @discardableResult
     func awaitLog(
-        _ event: String, within timeout: Duration = .seconds(20), where matches: (LogLine) -> Bool = { _ in true }
+        _ event: String,
+        within timeout: Duration = .seconds(20),
+        where matches: (LogLine) -> Bool = { _ in true }
     ) throws -> LogLine {
         guard let line = daemon.waitForLog(event: event, timeout: timeout, matching: matches) else {
             throw HarnessError("no event \"\(event)\" as expected in the log\n\(daemon.logTail())")
@@ -52,7 +54,9 @@ extension Rig {
     /// Expects that the daemon ends by itself with this code and an error that has all these texts; returns the error.
     @discardableResult
     func expectEnd(
-        _ code: Int32, _ texts: String..., within timeout: Duration = .seconds(30),
+        _ code: Int32,
+        _ texts: String...,
+        within timeout: Duration = .seconds(30),
         sourceLocation: SourceLocation = #_sourceLocation
     ) -> String {
         let status = daemon.waitForExit(timeout: timeout)
@@ -67,7 +71,9 @@ extension Rig {
     /// Starts the daemon and expects that it refuses.
     @discardableResult
     func expectRefusal(
-        _ code: Int32, _ texts: String..., sourceLocation: SourceLocation = #_sourceLocation
+        _ code: Int32,
+        _ texts: String...,
+        sourceLocation: SourceLocation = #_sourceLocation
     ) throws -> String {
         try daemon.start()
         let error = expectEnd(code, sourceLocation: sourceLocation)
@@ -80,6 +86,12 @@ extension Rig {
     /// Stops the daemon and expects that it ends in order.
     func stopDaemon(sourceLocation: SourceLocation = #_sourceLocation) throws {
         #expect(try daemon.terminate() == .exited(0), "\(daemon.logTail())", sourceLocation: sourceLocation)
+        // The server lets the slot go a moment later.
+        guard server.isRunning else { return }
+        let isFree = try eventually(within: .seconds(10)) {
+            try source("SELECT count(*) FROM pg_replication_slots WHERE active AND slot_name LIKE 'dbmazz%'") == "0"
+        }
+        #expect(isFree, sourceLocation: sourceLocation)
     }
 
     /// The final comparison of a workload, and an orderly stop.
@@ -97,7 +109,8 @@ extension Rig {
     func makeTable(rows: Int = 3) throws {
         try sql(
             "CREATE TABLE public.t (id int4 PRIMARY KEY, v text)",
-            "INSERT INTO public.t SELECT i, 'v' || i FROM generate_series(1, \(rows)) i")
+            "INSERT INTO public.t SELECT i, 'v' || i FROM generate_series(1, \(rows)) i"
+        )
     }
 
     /// Inserts rows into `public.t`.

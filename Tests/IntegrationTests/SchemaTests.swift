@@ -14,7 +14,8 @@ extension Integration {
                 "INSERT INTO public.t VALUES (5, 'before')",
                 "ALTER TABLE public.t ADD COLUMN \"Extra \"\"x\" numeric(10,2)",
                 "INSERT INTO public.t VALUES (6, 'after', 1.10)",
-                "UPDATE public.t SET v = 'changed' WHERE id = 1")
+                "UPDATE public.t SET v = 'changed' WHERE id = 1"
+            )
             let error = rig.expectEnd(6, "public.t", "missing")
             let statement = try #require(Self.statement(in: error))
             #expect(statement.hasPrefix("ALTER TABLE \"t\" ADD COLUMN \"Extra \"\"x\" "), "\(statement)")
@@ -33,7 +34,8 @@ extension Integration {
             let rig = try Rig()
             try rig.sql(
                 "CREATE TABLE public.t (id int4 PRIMARY KEY, v text, gone int8, w text)",
-                "INSERT INTO public.t VALUES (1, 'v1', 1, 'w1'), (2, 'v2', 2, 'w2')")
+                "INSERT INTO public.t VALUES (1, 'v1', 1, 'w1'), (2, 'v2', 2, 'w2')"
+            )
             try rig.startStreaming()
             try rig.awaitIDs([1, 2])
             try rig.stopDaemon()
@@ -41,7 +43,8 @@ extension Integration {
                 "INSERT INTO public.t VALUES (3, 'v3', 3, 'w3')",
                 "ALTER TABLE public.t DROP COLUMN gone",
                 "INSERT INTO public.t VALUES (4, 'v4', 'w4')",
-                "UPDATE public.t SET w = 'changed' WHERE id = 2")
+                "UPDATE public.t SET w = 'changed' WHERE id = 2"
+            )
             let error = try rig.expectRefusal(6, "public.t", "not in the source")
             let statement = try #require(Self.statement(in: error))
             #expect(statement == "ALTER TABLE \"t\" DROP COLUMN \"gone\";")
@@ -73,7 +76,8 @@ extension Integration {
             try rig.sql(
                 "CREATE TABLE public.n (id int4 PRIMARY KEY, v text)",
                 "INSERT INTO public.n SELECT i, 'n' || i FROM generate_series(1, 5000) i",
-                "ALTER PUBLICATION dbmazz_pub ADD TABLE public.n")
+                "ALTER PUBLICATION dbmazz_pub ADD TABLE public.n"
+            )
             let pid = rig.daemon.pid
             // Both tables are written to while the new one is copied.
             let client = try rig.server.connect()
@@ -82,7 +86,8 @@ extension Integration {
                     """
                     BEGIN; INSERT INTO public.n VALUES (\(id), 'live'); UPDATE public.n SET v = 'u\(id)' WHERE id = \(id - 5000);
                     UPDATE public.t SET v = 'u\(id)' WHERE id = \(id % 3 + 1); COMMIT
-                    """)
+                    """
+                )
             }
             try client.execute("DELETE FROM public.n WHERE id % 7 = 0")
             try rig.catchUp()
@@ -101,8 +106,11 @@ extension Integration {
             try rig.startStreaming()
             try rig.awaitIDs([1, 2, 3])
             try rig.sql(
-                "DROP TABLE public.t", "CREATE TABLE public.t (id int4 PRIMARY KEY, v text)",
-                "ALTER PUBLICATION dbmazz_pub ADD TABLE public.t", "INSERT INTO public.t VALUES (9, 'new')")
+                "DROP TABLE public.t",
+                "CREATE TABLE public.t (id int4 PRIMARY KEY, v text)",
+                "ALTER PUBLICATION dbmazz_pub ADD TABLE public.t",
+                "INSERT INTO public.t VALUES (9, 'new')"
+            )
             rig.expectEnd(6, "public.t", "dropped and made anew", "SOURCE_SNAPSHOT=only")
             #expect(try rig.sink("SELECT count(*) FROM t") == [["INTEGER 3"]])
             // The remedy.
@@ -123,7 +131,8 @@ extension Integration {
             let rig = try Rig()
             try rig.makeTable()
             try SQLiteFile(rig.file, create: true).execute(
-                "CREATE TABLE t(id INTEGER NOT NULL PRIMARY KEY, v TEXT) STRICT; INSERT INTO t VALUES (77, 'mine')")
+                "CREATE TABLE t(id INTEGER NOT NULL PRIMARY KEY, v TEXT) STRICT; INSERT INTO t VALUES (77, 'mine')"
+            )
             try rig.expectRefusal(6, "public.t", "did not write", "SINK_TABLE_NAME")
             #expect(try rig.sink("SELECT id FROM t") == [["INTEGER 77"]])
         }
@@ -132,7 +141,9 @@ extension Integration {
         func equalNames() throws {
             let rig = try Rig()
             try rig.sql(
-                "CREATE TABLE public.orders (id int4 PRIMARY KEY)", "CREATE TABLE public.\"ORDERS\" (id int4 PRIMARY KEY)")
+                "CREATE TABLE public.orders (id int4 PRIMARY KEY)",
+                "CREATE TABLE public.\"ORDERS\" (id int4 PRIMARY KEY)"
+            )
             try rig.expectRefusal(2, "orders", "ORDERS", "SINK_TABLE_NAME")
             rig.daemon.setEnvironment("SOURCE_TABLES", "public.orders")
             try rig.startStreaming()
@@ -144,7 +155,10 @@ extension Integration {
             let rig = try Rig()
             try rig.makeTable()
             try rig.sql(
-                "CREATE SCHEMA other", "CREATE TABLE other.t (id int4 PRIMARY KEY)", "INSERT INTO other.t VALUES (70)")
+                "CREATE SCHEMA other",
+                "CREATE TABLE other.t (id int4 PRIMARY KEY)",
+                "INSERT INTO other.t VALUES (70)"
+            )
             try rig.startStreaming()
             try rig.awaitIDs([1, 2, 3])
             try rig.waitForSink("SELECT id FROM other_t", [["INTEGER 70"]])

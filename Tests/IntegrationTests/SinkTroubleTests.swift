@@ -6,7 +6,9 @@ extension Integration {
     @Suite("A sink in trouble") struct SinkTroubleTests {
         private static let lockSeconds = environmentVariable("DBMAZZ_TEST_LOCK_SECONDS").flatMap { Int($0) } ?? 60
 
-        @Test("whose file another process locks for a minute is waited for; the source's connection stays, nothing is lost")
+        @Test(
+            "whose file another process locks for a minute is waited for; the source's connection stays, nothing is lost"
+        )
         func lockedFile() throws {
             let rig = try Rig(settings: ["wal_sender_timeout": "5s"])
             let workload = try rig.workload { $0.thinkTime = .milliseconds(15) }
@@ -54,7 +56,10 @@ extension Integration {
             try rig.stopDaemon()
         }
 
-        @Test("whose disk is full is waited for, with the reason in the log, until there is room", .enabled(if: canMount))
+        @Test(
+            "whose disk is full is waited for, with the reason in the log, until there is room",
+            .enabled(if: canMount)
+        )
         func fullDisk() throws {
             let directory = try makeTemporaryDirectory("dbmazz-full")
             defer { removeTree(directory) }
@@ -125,7 +130,8 @@ extension Integration {
             try rig.startStreaming()
             try rig.awaitIDs([1, 2, 3])
             try SQLiteFile(rig.file).execute(
-                "CREATE TRIGGER no BEFORE INSERT ON t WHEN new.id = 5 BEGIN SELECT RAISE(ABORT, 'no five'); END")
+                "CREATE TRIGGER no BEFORE INSERT ON t WHEN new.id = 5 BEGIN SELECT RAISE(ABORT, 'no five'); END"
+            )
             try rig.insert(4...6)
             rig.expectEnd(7, "public.t", "SQLITE_CONSTRAINT_TRIGGER", "no five")
             // The transaction's other rows are not there either.

@@ -62,7 +62,8 @@ extension Integration {
                     """
                     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                     WHERE application_name = 'dbmazz-sink' AND backend_type LIKE '\(kind)'
-                    """)
+                    """
+                )
                 try rig.awaitProgress()
                 sleepThread(.milliseconds(300))
                 try workload.check(sqlitePath: rig.file)
@@ -73,7 +74,8 @@ extension Integration {
                     """
                     SELECT count(*) FROM pg_stat_activity
                     WHERE application_name = 'dbmazz-sink' AND backend_type = 'client backend'
-                    """) == "1"
+                    """
+                ) == "1"
             }
             #expect(isBack)
             try rig.finish(workload)
@@ -123,7 +125,8 @@ extension Integration {
             try rig.stopDaemon()
             var reader: PgClient? = try PgClient(rig.server.url() + "?replication=database", pinned: false)
             try reader?.execute(
-                "START_REPLICATION SLOT dbmazz_slot LOGICAL 0/0 (proto_version '1', publication_names 'dbmazz_pub')")
+                "START_REPLICATION SLOT dbmazz_slot LOGICAL 0/0 (proto_version '1', publication_names 'dbmazz_pub')"
+            )
             let pid = try #require(reader?.backendPID)
             try rig.insert(4...4)
             try rig.daemon.start()

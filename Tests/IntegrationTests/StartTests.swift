@@ -112,7 +112,11 @@ extension Integration {
             try rig.insert(5...5)
             let position = try #require(try rig.position())
             let error = try rig.expectRefusal(
-                3, "pg_drop_replication_slot('dbmazz_slot')", "dbmazz_position", "SOURCE_SNAPSHOT=initial")
+                3,
+                "pg_drop_replication_slot('dbmazz_slot')",
+                "dbmazz_position",
+                "SOURCE_SNAPSHOT=initial"
+            )
             #expect(error.contains(position.split(separator: " ").last ?? ""))
             #expect(try rig.sink("SELECT id FROM t ORDER BY id").count == 3)
             try rig.sql("SELECT pg_drop_replication_slot('dbmazz_slot')")
@@ -123,7 +127,9 @@ extension Integration {
 
         @Test("with a slot that PostgreSQL has invalidated is refused")
         func slotInvalidated() throws {
-            let rig = try Rig(settings: ["max_slot_wal_keep_size": "1MB", "max_wal_size": "64MB", "min_wal_size": "32MB"])
+            let rig = try Rig(settings: [
+                "max_slot_wal_keep_size": "1MB", "max_wal_size": "64MB", "min_wal_size": "32MB",
+            ])
             try rig.makeTable()
             try rig.startStreaming()
             try rig.awaitIDs([1, 2, 3])
@@ -136,10 +142,19 @@ extension Integration {
                 return try client.value("SELECT wal_status FROM pg_replication_slots") == "lost"
             }
             try #require(isLost)
-            try rig.expectRefusal(4, "pg_drop_replication_slot('dbmazz_slot')", "lost", "max_slot_wal_keep_size", "SOURCE_SNAPSHOT=initial")
+            try rig.expectRefusal(
+                4,
+                "pg_drop_replication_slot('dbmazz_slot')",
+                "lost",
+                "max_slot_wal_keep_size",
+                "SOURCE_SNAPSHOT=initial"
+            )
         }
 
-        @Test("of a sink that stores no position is refused as well when its slot is gone", arguments: ["stdout", "null"])
+        @Test(
+            "of a sink that stores no position is refused as well when its slot is gone",
+            arguments: ["stdout", "null"]
+        )
         func slotDroppedWithoutPosition(sink: String) throws {
             let rig = try Rig(["SINK_TYPE": sink])
             rig.daemon.setEnvironment("SINK_URL", nil)
@@ -264,7 +279,8 @@ extension Integration {
         private static func makeSlot(_ rig: Rig) throws {
             try rig.sql(
                 "CREATE PUBLICATION dbmazz_pub FOR TABLE public.t",
-                "SELECT pg_create_logical_replication_slot('dbmazz_slot', 'pgoutput')")
+                "SELECT pg_create_logical_replication_slot('dbmazz_slot', 'pgoutput')"
+            )
         }
 
         /// A pipeline that has copied three rows and was stopped.

@@ -36,12 +36,18 @@ extension Integration {
         func envelope() throws {
             let rig = try Self.makeRig()
             try rig.makeTable(rows: 2)
-            try rig.sql("ALTER TABLE public.t ADD COLUMN big text", "ALTER TABLE public.t ALTER big SET STORAGE EXTERNAL")
+            try rig.sql(
+                "ALTER TABLE public.t ADD COLUMN big text",
+                "ALTER TABLE public.t ALTER big SET STORAGE EXTERNAL"
+            )
             try rig.startStreaming()
             try rig.sql(
                 "INSERT INTO public.t VALUES (3, E'quote \" backslash \\\\ tab \\t é \\u0001', repeat('x', 10000))",
-                "UPDATE public.t SET v = 'changed' WHERE id = 3", "UPDATE public.t SET id = 4 WHERE id = 1",
-                "DELETE FROM public.t WHERE id = 2", "TRUNCATE public.t")
+                "UPDATE public.t SET v = 'changed' WHERE id = 3",
+                "UPDATE public.t SET id = 4 WHERE id = 1",
+                "DELETE FROM public.t WHERE id = 2",
+                "TRUNCATE public.t"
+            )
             try rig.catchUp()
             let events = Self.events(rig)
             #expect(events.map(\.op) == ["r", "r", "c", "u", "u", "d", "t"], "\(events)")

@@ -31,10 +31,15 @@ extension Integration {
             let matrix = try TypeMatrix(creating: client)
             try matrix.insert(client)
             try rig.sql(
-                "CREATE ROLE reader LOGIN SUPERUSER", "ALTER ROLE reader SET datestyle = 'German'",
-                "ALTER ROLE reader SET intervalstyle = 'sql_standard'", "ALTER ROLE reader SET timezone = 'Asia/Kolkata'",
-                "ALTER ROLE reader SET extra_float_digits = -10", "ALTER ROLE reader SET bytea_output = 'escape'",
-                "ALTER ROLE reader SET statement_timeout = '1ms'", "ALTER ROLE reader SET search_path = 'nowhere'")
+                "CREATE ROLE reader LOGIN SUPERUSER",
+                "ALTER ROLE reader SET datestyle = 'German'",
+                "ALTER ROLE reader SET intervalstyle = 'sql_standard'",
+                "ALTER ROLE reader SET timezone = 'Asia/Kolkata'",
+                "ALTER ROLE reader SET extra_float_digits = -10",
+                "ALTER ROLE reader SET bytea_output = 'escape'",
+                "ALTER ROLE reader SET statement_timeout = '1ms'",
+                "ALTER ROLE reader SET search_path = 'nowhere'"
+            )
             rig.daemon.setEnvironment("SOURCE_URL", rig.server.url(user: "reader"))
             try rig.startStreaming()
             try matrix.insert(client, firstID: 1_000)
@@ -49,8 +54,11 @@ extension Integration {
             try rig.makeTable()
             try rig.startStreaming()
             try rig.sql(
-                "UPDATE public.t SET v = 'two' WHERE id = 2", "DELETE FROM public.t WHERE id = 3",
-                "INSERT INTO public.t VALUES (4, 'four')", "UPDATE public.t SET id = 5 WHERE id = 4")
+                "UPDATE public.t SET v = 'two' WHERE id = 2",
+                "DELETE FROM public.t WHERE id = 3",
+                "INSERT INTO public.t VALUES (4, 'four')",
+                "UPDATE public.t SET id = 5 WHERE id = 4"
+            )
             try rig.catchUp()
             let marks = "SELECT id, v, dbmazz_op_type, dbmazz_is_deleted FROM t ORDER BY id"
             let rows = try rig.sink(marks)
