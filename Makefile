@@ -20,10 +20,10 @@ release: dependencies ## build .build-release/release/dbmazz-sink and check that
 demo: ## show it: PostgreSQL under load into a SQLite file, compared row by row (DEMO_SECONDS=20)
 	@scripts/demo
 
-test: dependencies ## build, check the format, run all tests (DBMAZZ_TEST_SECONDS, DBMAZZ_TEST_SEED)
+test: dependencies ## check the format, build, run all tests (DBMAZZ_TEST_SECONDS, DBMAZZ_TEST_SEED)
 	@scripts/test
 
-test-unit: dependencies ## build, check the format, run the tests that need no server
+test-unit: dependencies ## check the format, build, run the tests that need no server
 	@scripts/test unit
 
 test-integration: dependencies ## build, run the tests against a real PostgreSQL

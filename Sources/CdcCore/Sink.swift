@@ -56,6 +56,8 @@ public struct PipelineState: Sendable {
     ///
     /// Changes that committed before it are dropped.
     public var copies: [TableRef: LSN]
+    /// The source's OID of each table when it was copied, where the sink remembers it.
+    public var tableOIDs: [TableRef: UInt32] = [:]
 
     /// Makes a state.
     public init(source: SourceIdentity, position: SourcePosition?, copies: [TableRef: LSN]) {

@@ -79,6 +79,8 @@ public enum ReplicaIdentity: UInt8, Sendable {
 public final class TableSchema: Sendable {
     /// The source's table.
     public let ref: TableRef
+    /// The table's OID at the source, from `pg_class`: with another one the same name is another table; 0 for none.
+    public let oid: UInt32
     /// The table's name at the sink, by `SINK_TABLE_NAME`.
     public let sinkName: String
     /// The published columns, in the source's order.
@@ -89,7 +91,15 @@ public final class TableSchema: Sendable {
     public let identity: ReplicaIdentity
 
     /// Makes a table.
-    public init(ref: TableRef, sinkName: String, columns: [ColumnDef], key: [Int], identity: ReplicaIdentity) {
+    public init(
+        ref: TableRef,
+        sinkName: String,
+        columns: [ColumnDef],
+        key: [Int],
+        identity: ReplicaIdentity,
+        oid: UInt32 = 0
+    ) {
+        self.oid = oid
         self.ref = ref
         self.sinkName = sinkName
         self.columns = columns

@@ -31,6 +31,7 @@ struct SessionStart {
         }
         let plan: StartPlan
         do throws(SourceError) { plan = try decide(state) } catch { throw SessionEnd(error) }
+        if !plan.copies, let state { try refuseOtherTables(state) }
         logger.info("start decided", metadata: ["plan": "\(plan)", "pipeline": "\(pipeline.name)"])
         let schemas = setup.selection.tables.map { $0.schema(sinkName: config.sinkName($0.ref)) }
         if plan.copies {
@@ -47,6 +48,25 @@ struct SessionStart {
             CarriedTable(source: $0, schema: $1, copiedUpTo: copies[$0.ref] ?? .zero)
         }
         try stream(try open(carried, at: max(begin, lastDurable)))
+    }
+
+    /// A table that was dropped and made anew since it was copied: its old rows are at the sink, and no WAL tells that they
+    /// are gone.
+    private func refuseOtherTables(_ state: PipelineState) throws(SessionEnd) {
+        let other = setup.selection.tables.filter { table in
+            state.copies[table.ref] != nil && state.tableOIDs[table.ref].map { $0 != table.oid } ?? false
+        }
+        guard let first = other.first else { return }
+        throw SessionEnd(
+            SourceError(
+                .schemaMismatch,
+                operation: "start",
+                table: first.ref,
+                cause: "dropped and made anew since the copy, so that their old rows would stay at the sink: "
+                    + other.map(\.ref.description).joined(separator: ", "),
+                remedy: "copy the tables anew: run the daemon once with SOURCE_SNAPSHOT=only, then as before"
+            )
+        )
     }
 
     private var identity: PipelineIdentity {

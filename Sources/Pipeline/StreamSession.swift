@@ -99,7 +99,7 @@ final class StreamSession {
         Failpoint.streamStarted.pass()
         while true {
             try takeReply()
-            if link.stop.isStopping { return drain() }
+            if link.stop.isStopping { return try drain() }
             let messages = try read()
             try submitIfDue()
             try source { () throws(SourceError) in try sendStatusIfDue(.now) }
@@ -400,12 +400,12 @@ final class StreamSession {
     // MARK: Ending
 
     /// Finishes what is complete, within the time that a stop may take.
-    private func drain() {
+    private func drain() throws(SessionEnd) {
         let deadline = ContinuousClock.now + options.shutdownTimeout
         filling.discardUncommitted()
         isInTransaction = false
         if !isUnitOpen, spare != nil, !filling.isEmpty { submit(commits: true) }
-        while isSinkBusy, ContinuousClock.now < deadline, settleOnce() {
+        while isSinkBusy, ContinuousClock.now < deadline, try settleOnce() {
             if spare != nil, !isUnitOpen, !filling.isEmpty { submit(commits: true) }
         }
         if isSinkBusy {
@@ -418,12 +418,13 @@ final class StreamSession {
     }
 
     /// Waits a moment for the sink and keeps the server content; false when there is nothing to wait for.
-    private func settleOnce() -> Bool {
+    private func settleOnce() throws(SessionEnd) -> Bool {
         _ = linux_wait(-1, 0, link.stop.descriptor, -1, 100_000_000)
         link.stop.clear()
         do throws(SessionEnd) {
             try takeReply()
         } catch {
+            if case .failed = error { throw error }
             return false
         }
         try? sendStatusIfDue(.now)

@@ -19,7 +19,7 @@ public struct SourceTable: Sendable {
 
     /// The pipeline's view of it under its name at the sink.
     public func schema(sinkName: String) -> TableSchema {
-        TableSchema(ref: ref, sinkName: sinkName, columns: columns, key: key, identity: identity)
+        TableSchema(ref: ref, sinkName: sinkName, columns: columns, key: key, identity: identity, oid: oid)
     }
 
     /// Schema and name, quoted.

@@ -6,7 +6,8 @@ extension Integration {
     @Suite("A daemon that is killed") struct KillTests {
         /// Failpoints that lie on the way of the stream: each is hit at least ten times.
         static let streaming = [
-            "sink-committed", "before-sink-commit", "unit-part-written", "truncate-applied", "status-sent", "stream-started",
+            "sink-committed", "before-sink-commit", "unit-part-written", "truncate-applied", "status-sent",
+            "stream-started",
             "reconnecting",
         ]
         /// Failpoints that lie before the stream: each needs a pipeline that begins anew.
@@ -31,7 +32,9 @@ extension Integration {
             while kills < 200 {
                 let pending = Self.streaming.filter { hits[$0, default: 0] < 10 }
                 let failpoint = kills % 2 == 0 ? pending.randomElement(using: &random) : nil
-                let pass = failpoint == "stream-started" || failpoint == "reconnecting" ? 1 : Int.random(in: 1...4, using: &random)
+                let pass =
+                    failpoint == "stream-started" || failpoint == "reconnecting"
+                    ? 1 : Int.random(in: 1...4, using: &random)
                 try rig.daemon.start(failpoint: failpoint.map { "\($0)@\(pass)" })
                 let status: TestSupport.ExitStatus?
                 if let failpoint {
@@ -49,7 +52,9 @@ extension Integration {
             }
             try rig.daemon.start()
             let final = try workload.checkFinal(sqlitePath: rig.file)
-            print("kills: \(kills), seed \(Effort.seed), failpoints hit \(hits), final \(final), \(workload.statistics)")
+            print(
+                "kills: \(kills), seed \(Effort.seed), failpoints hit \(hits), final \(final), \(workload.statistics)"
+            )
             for failpoint in Self.streaming { #expect(hits[failpoint, default: 0] >= 10, "\(failpoint)") }
             #expect(try rig.daemon.terminate() == .exited(0))
         }
@@ -58,10 +63,14 @@ extension Integration {
         private static func endWalsenders(of rig: Rig) throws {
             guard rig.daemon.waitForLog(event: "streaming", timeout: .seconds(10)) != nil else { return }
             try rig.sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE application_name = 'dbmazz-sink'")
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE application_name = 'dbmazz-sink'"
+            )
         }
 
-        @Test("during the copy, ten times at each of its failpoints, begins it anew and loses nothing", arguments: copying)
+        @Test(
+            "during the copy, ten times at each of its failpoints, begins it anew and loses nothing",
+            arguments: copying
+        )
         func copySurvives(failpoint: String) throws {
             let rig = try Rig(["SINK_BATCH_BYTES": "65536", "SINK_MEMORY_LIMIT_MB": "4"])
             var options = WorkloadOptions(seed: Effort.seed)
@@ -92,7 +101,8 @@ extension Integration {
             let client = try rig.server.connect()
             _ = eventually(within: .seconds(10)) {
                 (try? client.execute(
-                    "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = 'dbmazz_slot'"))
+                    "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = 'dbmazz_slot'"
+                ))
                     != nil
             }
         }

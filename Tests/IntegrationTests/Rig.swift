@@ -14,7 +14,7 @@ final class Rig: Sendable {
     /// - Parameters:
     ///   - environment: added to SOURCE_URL, SINK_URL and LOG_LEVEL=debug.
     ///   - settings: of the server.
-    ///   - port: where the daemon finds the source; nil for the server's own.
+    /// - Throws: what keeps the server from starting.
     init(_ environment: [String: String] = [:], settings: [String: String] = [:]) throws {
         server = try PostgresServer.started(settings: settings)
         directory = try makeTemporaryDirectory("dbmazz-test")
@@ -68,7 +68,9 @@ final class Rig: Sendable {
             try client.execute("SELECT pg_logical_emit_message(true, 'test', 'x')")
             let slots = try client.query(
                 "SELECT coalesce(bool_and(confirmed_flush_lsn >= $1::pg_lsn), false) FROM pg_replication_slots "
-                    + "WHERE slot_name LIKE 'dbmazz%' AND NOT temporary", [target])
+                    + "WHERE slot_name LIKE 'dbmazz%' AND NOT temporary",
+                [target]
+            )
             return slots.first?.first == "t"
         }
         guard reached else { throw HarnessError("the daemon does not reach \(target)\n\(daemon.logTail())") }

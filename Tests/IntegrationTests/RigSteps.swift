@@ -4,7 +4,9 @@ import Testing
 
 /// Steps that many tests take.
 extension Rig {
-    /// Prepares a workload on the rig's server: its tables, their publication and SOURCE_TABLES. Nothing runs yet.
+    /// Prepares a workload on the rig's server: its tables, their publication and SOURCE_TABLES.
+    ///
+    /// Nothing runs yet.
     func workload(_ change: (inout WorkloadOptions) -> Void = { _ in }) throws -> Workload {
         var options = WorkloadOptions(seed: Effort.seed)
         options.thinkTime = .milliseconds(4)

@@ -113,6 +113,8 @@ extension Integration {
             )
             rig.expectEnd(6, "public.t", "dropped and made anew", "SOURCE_SNAPSHOT=only")
             #expect(try rig.sink("SELECT count(*) FROM t") == [["INTEGER 3"]])
+            // A start tells it as well, from the OID that the copy was made of.
+            try rig.expectRefusal(6, "public.t", "dropped and made anew", "SOURCE_SNAPSHOT=only")
             // The remedy.
             rig.daemon.setEnvironment("SOURCE_SNAPSHOT", "only")
             try rig.daemon.start()

@@ -174,8 +174,9 @@ extension Integration {
 
         // MARK: Helpers
 
-        /// Every table's rows, with all columns but the time of writing. Of tables without a key, any of several equal rows
-        /// may be the one that was removed: their versions are left out.
+        /// Every table's rows, with all columns but the time of writing.
+        ///
+        /// Of tables without a key, any of several equal rows may be the one that was removed: their versions are left out.
         private static func contents(_ path: String) throws -> [String: [[SQLiteValue]]] {
             let file = try SQLiteFile(path)
             var contents: [String: [[SQLiteValue]]] = [:]

@@ -4,7 +4,8 @@ import Testing
 
 /// How long and with which seed generated workloads run; both printed, both settable.
 enum Effort {
-    static let seed: UInt64 = environmentVariable("DBMAZZ_TEST_SEED").flatMap { UInt64($0) } ?? UInt64.random(in: 1...999_999)
+    static let seed: UInt64 =
+        environmentVariable("DBMAZZ_TEST_SEED").flatMap { UInt64($0) } ?? UInt64.random(in: 1...999_999)
     static let seconds = environmentVariable("DBMAZZ_TEST_SECONDS").flatMap { Int($0) } ?? 20
 }
 

@@ -52,8 +52,8 @@ struct SQLiteSetupTests {
         #expect(try file.rows("SELECT count(*) FROM pragma_index_list('types')") == ["0"])
         #expect(
             try file.rows("SELECT * FROM dbmazz_table ORDER BY source_table") == [
-                "shop|public|appended|appended|NULL", "shop|public|composite|composite|NULL",
-                "shop|public|keyless|keyless|NULL", "shop|public|types|types|NULL",
+                "shop|public|appended|appended|NULL|0", "shop|public|composite|composite|NULL|0",
+                "shop|public|keyless|keyless|NULL|0", "shop|public|types|types|NULL|0",
             ]
         )
     }

@@ -108,7 +108,7 @@ public final class SQLiteSink: Sink {
         try inTransaction(connection, "begin copy") { () throws(SinkError) in
             for table in tables {
                 try connection.execute("DELETE FROM \(table.sinkName.quotedIdentifier)", operation: "empty table")
-                try SQLiteState(connection: connection).setConsistentPoint(nil, of: table.ref, pipeline)
+                try SQLiteState(connection: connection).setConsistentPoint(nil, of: table, pipeline)
             }
         }
     }
@@ -120,7 +120,7 @@ public final class SQLiteSink: Sink {
         let (connection, pipeline) = try ready()
         try inTransaction(connection, "finish copy") { () throws(SinkError) in
             for table in tables {
-                try SQLiteState(connection: connection).setConsistentPoint(consistentPoint, of: table.ref, pipeline)
+                try SQLiteState(connection: connection).setConsistentPoint(consistentPoint, of: table, pipeline)
             }
             if let position { try move(to: position, connection) }
         }

@@ -12,6 +12,7 @@ struct SQLiteState {
     struct Registration {
         let sinkTable: String
         let consistentPoint: String?
+        let sourceOID: UInt32?
     }
 
     /// Makes the two tables if they are missing.
@@ -24,7 +25,7 @@ struct SQLiteState {
             ) STRICT;
             CREATE TABLE IF NOT EXISTS \(SQLiteState.tableTable)(
                 pipeline TEXT NOT NULL, source_schema TEXT NOT NULL, source_table TEXT NOT NULL,
-                sink_table TEXT NOT NULL, consistent_point TEXT,
+                sink_table TEXT NOT NULL, consistent_point TEXT, source_oid INTEGER,
                 PRIMARY KEY(pipeline, source_schema, source_table)
             ) STRICT;
             """,
@@ -46,11 +47,13 @@ struct SQLiteState {
         guard let system = row[0], let timeline = row[1].flatMap({ UInt32($0) }), let slot = row[2] else {
             throw corrupt(SQLiteState.positionTable, pipeline)
         }
-        return PipelineState(
+        var state = PipelineState(
             source: SourceIdentity(systemIdentifier: system, timeline: timeline, slot: slot),
             position: try position(lsn: row[3], commitLSN: row[4], pipeline),
             copies: try copies(pipeline)
         )
+        state.tableOIDs = try registrations(pipeline).compactMapValues(\.sourceOID)
+        return state
     }
 
     /// The stored position of a pipeline; nil until its first copy is complete.
@@ -111,7 +114,8 @@ struct SQLiteState {
     /// The tables registered for a pipeline.
     func registrations(_ pipeline: String) throws(SinkError) -> [TableRef: Registration] {
         let rows = try connection.rows(
-            "SELECT source_schema, source_table, sink_table, consistent_point FROM \(SQLiteState.tableTable) WHERE pipeline=?1",
+            "SELECT source_schema, source_table, sink_table, consistent_point, source_oid FROM \(SQLiteState.tableTable) "
+                + "WHERE pipeline=?1",
             [pipeline],
             operation: "read copy state"
         )
@@ -122,7 +126,8 @@ struct SQLiteState {
             }
             registrations[TableRef(schema: schema, name: table)] = Registration(
                 sinkTable: sinkTable,
-                consistentPoint: row[3]
+                consistentPoint: row[3],
+                sourceOID: row[4].flatMap { UInt32($0) }
             )
         }
         return registrations
@@ -132,22 +137,22 @@ struct SQLiteState {
     func register(_ table: TableSchema, _ pipeline: String) throws(SinkError) {
         try connection.run(
             """
-            INSERT INTO \(SQLiteState.tableTable)(pipeline, source_schema, source_table, sink_table)
-            VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING
+            INSERT INTO \(SQLiteState.tableTable)(pipeline, source_schema, source_table, sink_table, source_oid)
+            VALUES(?1, ?2, ?3, ?4, CAST(?5 AS INTEGER)) ON CONFLICT DO NOTHING
             """,
-            [pipeline, table.ref.schema, table.ref.name, table.sinkName],
+            [pipeline, table.ref.schema, table.ref.name, table.sinkName, String(table.oid)],
             operation: "register table"
         )
     }
 
     /// Stores how far a table's copy is: nil where it has begun, the consistent point where it is complete.
-    func setConsistentPoint(_ point: LSN?, of table: TableRef, _ pipeline: String) throws(SinkError) {
+    func setConsistentPoint(_ point: LSN?, of table: TableSchema, _ pipeline: String) throws(SinkError) {
         try connection.run(
             """
-            UPDATE \(SQLiteState.tableTable) SET consistent_point=?4
+            UPDATE \(SQLiteState.tableTable) SET consistent_point=?4, source_oid=CAST(?5 AS INTEGER)
             WHERE pipeline=?1 AND source_schema=?2 AND source_table=?3
             """,
-            [pipeline, table.schema, table.name, point?.description],
+            [pipeline, table.ref.schema, table.ref.name, point?.description, String(table.oid)],
             operation: "store copy state"
         )
     }
