@@ -16,7 +16,7 @@ public final class SQLiteSink: Sink {
         supportsTransactions: true,
         loadingModel: .streaming,
         maxBatchSize: 50_000,
-        maxBatchBytes: 8 << 20,
+        maxBatchBytes: 1 << 20,
         optimalFlushInterval: .zero,
         storesPosition: true
     )
