@@ -69,10 +69,14 @@ public struct Publication {
         guard !wanted.isEmpty else { throw nothingToCarry() }
         try checkKeys(wanted, publishesOldRows: true)
         let names = wanted.map(\.quotedName).joined(separator: ", ")
-        try session.execute(
-            "CREATE PUBLICATION \(quotedName) FOR TABLE \(names) WITH (publish_via_partition_root = true)",
-            as: "create publication \(config.publicationName)"
-        )
+        let statement = "CREATE PUBLICATION \(quotedName) FOR TABLE \(names) WITH (publish_via_partition_root = true)"
+        do throws(SourceError) {
+            try session.execute(statement, as: "create publication \(config.publicationName)")
+        } catch {
+            var error = error
+            if error.sqlState == "42501" { error.remedy = "have the tables' owner run \(statement);" }
+            throw error
+        }
         return try catalog.publishedTables(config.publicationName)
     }
 

@@ -91,6 +91,12 @@ extension SourceError {
             case "28P01", "28000":
                 (.configuration, "check the user and password in SOURCE_URL or SOURCE_PASSWORD, and pg_hba.conf")
             case "3D000": (.configuration, "correct the database's name in SOURCE_URL")
+            case "42704":
+                (
+                    .configuration,
+                    "a publication has to exist before the slot that reads it: if it was made later, drop the slot and "
+                        + "copy anew"
+                )
             case "42501": (.configuration, "grant the privilege that the message names to the user of SOURCE_URL")
             case "53300": (.retriable, "raise max_connections or max_wal_senders on the source; trying again")
             case "53400":

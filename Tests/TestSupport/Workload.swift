@@ -199,7 +199,7 @@ public final class Workload: Sendable {
     public func checkFinal(
         sqlitePath path: String,
         pipeline: String? = nil,
-        timeout: Duration = .seconds(60)
+        timeout: Duration = .seconds(240)
     ) throws -> CheckResult {
         try stop()
         let target = try lastCommit()

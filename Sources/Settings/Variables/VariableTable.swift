@@ -182,8 +182,8 @@ extension Variable {
         .wholeNumber(0...1_000_000, unit: .count, special: Special(text: "unlimited", meaning: "never give up")),
         default: .value("unlimited"),
         example: "20",
-        meaning: "How often a failed write or connection is repeated before the daemon ends with its exit code for a "
-            + "transient error."
+        meaning: "How often a failed write is repeated before the daemon ends with its exit code for a transient "
+            + "error. For a source that is away it waits without limit."
     )
     static let sinkRetryInitial = Variable(
         "SINK_RETRY_INITIAL_MS",

@@ -151,10 +151,10 @@ struct SQLiteSetup {
             if found.type.sqliteFolded != wanted.declaredType.sqliteFolded {
                 add(
                     "column \(quoted) is \(found.type) instead of \(wanted.declaredType)",
-                    "copy the table anew under another SINK_TABLE_NAME"
+                    copyAnew(table)
                 )
             } else if found.isNotNull && wanted.isNullable && !there.key.contains(found.name) {
-                add("column \(quoted) is NOT NULL", "copy the table anew under another SINK_TABLE_NAME")
+                add("column \(quoted) is NOT NULL", copyAnew(table))
             }
         }
         for column in extra {
@@ -162,6 +162,12 @@ struct SQLiteSetup {
             add("column \(quoted) is not in the source", "ALTER TABLE \(name) DROP COLUMN \(quoted);")
         }
         return differences
+    }
+
+    /// What ALTER TABLE cannot mend: forget the table, and the next start copies it.
+    private func copyAnew(_ table: TableSchema) -> String {
+        "DROP TABLE \(table.sinkName.quotedIdentifier); DELETE FROM \(SQLiteState.tableTable) \(registration(table)); "
+            + "(the next start copies the table anew)"
     }
 
     private func compareKey(_ table: TableSchema, _ there: SQLiteTable) -> [Difference] {
@@ -174,7 +180,7 @@ struct SQLiteSetup {
             Difference(
                 table: table.ref,
                 cause: "it has \(list(there.key)) instead of \(list(wanted))",
-                remedy: "copy the table anew under another SINK_TABLE_NAME"
+                remedy: copyAnew(table)
             )
         ]
     }
