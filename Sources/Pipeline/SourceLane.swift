@@ -15,7 +15,6 @@ actor SourceLane {
     private var failures = 0
     /// The last durable position of this process, for sinks that store none.
     private var lastDurable = LSN.zero
-    private var statistics = StreamStatistics()
 
     init(config: PipelineConfig, exchange: SinkExchange, stop: StopSignal) {
         executor = ThreadExecutor(name: "source")

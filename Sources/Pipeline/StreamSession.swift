@@ -58,7 +58,6 @@ final class StreamSession {
     private var lastReported = LSN.zero
     private var lastStatus: ContinuousClock.Instant = .now
     private var lastIdleStore: ContinuousClock.Instant = .now
-    private(set) var statistics = StreamStatistics()
 
     private struct OpenTransaction {
         var info = TransactionInfo(xid: 0, commitLSN: .zero, commitTime: 0)
@@ -359,7 +358,6 @@ final class StreamSession {
         isSinkBusy = false
         switch reply {
         case .written(let batch, let result):
-            statistics.add(batch, result)
             giveBack(batch)
             if let position = result.durablePosition { progress.durable(position.endLSN) }
             if !isOwing { progress.settled() }
