@@ -27,6 +27,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: []),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
@@ -34,9 +35,11 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CLibpq", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+        .systemLibrary(name: "CMicrohttpd", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
         .target(name: "CLinux"),
 
-        .target(name: "CdcCore", swiftSettings: settings),
+        .target(name: "CdcCore", dependencies: ["CLinux"], swiftSettings: settings),
         .target(name: "PgOutput", dependencies: ["CdcCore"], swiftSettings: settings),
         .target(
             name: "PostgresSource",
@@ -45,13 +48,17 @@ let package = Package(
         ),
         .target(
             name: "Pipeline",
-            dependencies: ["CdcCore", "PgOutput", "PostgresSource", "CLinux", logging],
+            dependencies: [
+                "CdcCore", "PgOutput", "PostgresSource", "CLinux",
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                logging,
+            ],
             swiftSettings: settings
         ),
         .target(
             name: "Sinks",
             dependencies: ["CdcCore", "CSQLite", "CLinux", logging],
-            exclude: ["SQLite/README.md", "Stdout/README.md", "Null/README.md"],
+            exclude: ["SQLite/README.md", "Stdout/README.md", "Null/README.md", "_Template/README.md"],
             swiftSettings: settings
         ),
         .target(
@@ -63,13 +70,23 @@ let package = Package(
             ],
             swiftSettings: settings
         ),
+        .target(
+            name: "Operations",
+            dependencies: [
+                "Pipeline", "Settings", "CSystemd", "CMicrohttpd",
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                logging,
+            ],
+            swiftSettings: settings
+        ),
         .executableTarget(
             name: "dbmazz-sink",
             dependencies: [
-                "CdcCore", "PostgresSource", "Pipeline", "Sinks", "Settings", "CLinux",
+                "CdcCore", "PostgresSource", "Pipeline", "Sinks", "Settings", "Operations", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
                 logging,
             ],
             swiftSettings: settings
@@ -85,7 +102,10 @@ let package = Package(
         .testTarget(name: "PgOutputTests", dependencies: ["CdcCore", "PgOutput"], swiftSettings: settings),
         .testTarget(
             name: "PipelineTests",
-            dependencies: ["CdcCore", "PgOutput", "PostgresSource", "Pipeline", logging],
+            dependencies: [
+                "CdcCore", "PgOutput", "PostgresSource", "Pipeline",
+                .product(name: "CoreMetrics", package: "swift-metrics"), logging,
+            ],
             swiftSettings: settings
         ),
         .testTarget(
@@ -98,6 +118,18 @@ let package = Package(
             dependencies: ["CdcCore", "Settings", "Sinks", logging],
             swiftSettings: settings
         ),
-        .testTarget(name: "IntegrationTests", dependencies: ["TestSupport", "dbmazz-sink"], swiftSettings: settings),
+        .testTarget(
+            name: "OperationsTests",
+            dependencies: [
+                "CdcCore", "Pipeline", "Operations", "Settings", "TestSupport",
+                .product(name: "CoreMetrics", package: "swift-metrics"), logging,
+            ],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "IntegrationTests",
+            dependencies: ["Operations", "Pipeline", "Settings", "TestSupport", "dbmazz-sink"],
+            swiftSettings: settings
+        ),
     ]
 )

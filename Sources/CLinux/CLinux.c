@@ -1,10 +1,20 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+// Runs before anything else opens a file. A descriptor 0 to 2 that is closed would be given to the next one, for example the
+// runtime's epoll, and what is printed would go there. Opened the wrong way round, so that reading and writing still fail.
+__attribute__((constructor)) static void occupy_standard_descriptors(void) {
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+    }
+}
 
 int linux_set_thread_name(const char *name) { return pthread_setname_np(pthread_self(), name); }
 
@@ -30,4 +40,10 @@ void linux_eventfd_signal(int fd) {
 void linux_eventfd_clear(int fd) {
     uint64_t count;
     while (read(fd, &count, sizeof count) < 0 && errno == EINTR) {}
+}
+
+void linux_exit_thread(void) { syscall(SYS_exit, 0); }
+
+void linux_replace_descriptor(int with, int fd) {
+    while (dup3(with, fd, O_CLOEXEC) < 0 && (errno == EINTR || errno == EBUSY)) {}
 }

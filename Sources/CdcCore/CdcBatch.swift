@@ -65,6 +65,8 @@ public final class CdcBatch: @unchecked Sendable {
     public var transactionCount: Int { transactionBuffer.count }
     /// Whether there are no operations.
     @inlinable public var isEmpty: Bool { changeBuffer.count == 0 }
+    /// Whether these are rows of the initial copy, which belong to no transaction.
+    public var isCopy: Bool { transactionBuffer.count > 0 && transactionBuffer[0].xid == 0 }
     /// Bytes of tuples in the arena.
     public var tupleBytes: Int { arena.count }
     /// Memory that the content takes, indexes included.

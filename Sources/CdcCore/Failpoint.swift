@@ -1,11 +1,13 @@
 #if FAILPOINTS
+internal import CLinux
 internal import Glibc
 internal import Synchronization
 #endif
 
 /// Places at which a test can have the daemon killed, as a power cut would: debug builds only.
 ///
-/// `DBMAZZ_FAILPOINT=name@3` sends SIGKILL to the process the third time it passes `name`.
+/// `DBMAZZ_FAILPOINT=name@3` sends SIGKILL to the process the third time it passes `name`. `name@3:hang` lets the thread that
+/// passes sleep for ever instead, and `name@3:exit-thread` ends that thread alone, as if it had crashed and nobody noticed.
 public enum Failpoint: String, CaseIterable, Sendable {
     /// The permanent slot exists, the copy has not begun.
     case slotCreated = "slot-created"
@@ -39,16 +41,24 @@ public enum Failpoint: String, CaseIterable, Sendable {
     }
 
     #if FAILPOINTS
-    private static let armed: (name: String, count: Int)? = {
+    private static let armed: (name: String, count: Int, action: Substring)? = {
         guard let value = getenv("DBMAZZ_FAILPOINT") else { return nil }
-        let parts = String(cString: value).split(separator: "@")
-        return parts.first.map { (String($0), parts.count > 1 ? Int(parts[1]) ?? 1 : 1) }
+        let parts = String(cString: value).split(separator: ":")
+        let place = parts.first?.split(separator: "@") ?? []
+        let count = place.count > 1 ? Int(place[1]) ?? 1 : 1
+        return place.first.map { (String($0), count, parts.count > 1 ? parts[1] : "kill") }
     }()
     private static let passes = Atomic<Int>(0)
 
     private static func check(_ point: Failpoint) {
         guard let armed, armed.name == point.rawValue else { return }
-        if passes.wrappingAdd(1, ordering: .relaxed).newValue == armed.count { kill(getpid(), SIGKILL) }
+        guard passes.wrappingAdd(1, ordering: .relaxed).newValue == armed.count else { return }
+        switch armed.action {
+        case "hang": while true { sleep(3600) }
+        // Not pthread_exit, which would unwind Swift's frames: the thread is to be gone without a trace.
+        case "exit-thread": linux_exit_thread()
+        default: kill(getpid(), SIGKILL)
+        }
     }
     #endif
 }

@@ -91,6 +91,11 @@ public protocol Sink: AnyObject, SendableMetatype {
     /// What the target remembers of the pipeline; nil for a pipeline it does not know. Changes nothing.
     func loadState(of pipeline: String) async throws(SinkError) -> PipelineState?
 
+    /// What ``setup(_:for:)`` would do and refuse, table by table. Changes nothing.
+    ///
+    /// The default is for sinks that make no tables.
+    func plan(_ tables: [TableSchema], for pipeline: PipelineIdentity) async throws(SinkError) -> [TablePlan]
+
     /// Creates what is missing for the tables and checks what is there. Reports every difference at once.
     func setup(_ tables: [TableSchema], for pipeline: PipelineIdentity) async throws(SinkError)
 

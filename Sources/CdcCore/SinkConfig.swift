@@ -28,6 +28,14 @@ public enum UnrepresentablePolicy: String, Sendable, CaseIterable {
     case error
 }
 
+/// What a daemon does whose pipeline is run by another one.
+public enum StandbyMode: String, Sendable, CaseIterable {
+    /// It waits and takes over when the other is gone.
+    case wait
+    /// It ends.
+    case refuse
+}
+
 /// Settings of the sink: the `SINK_*` variables.
 public struct SinkConfig: Sendable {
     /// `SINK_TYPE`.
@@ -66,6 +74,8 @@ public struct SinkConfig: Sendable {
     public var auditColumns: Bool
     /// `SINK_ON_UNREPRESENTABLE`.
     public var onUnrepresentable: UnrepresentablePolicy
+    /// `SINK_STANDBY`.
+    public var standby: StandbyMode
     /// Where files go whose place was not given: `$STATE_DIRECTORY`, else the working directory.
     public var stateDirectory: String
 
@@ -83,5 +93,6 @@ public struct SinkConfig: Sendable {
         deleteMode = .hard
         auditColumns = capabilities.addsAuditColumns
         onUnrepresentable = .error
+        standby = .wait
     }
 }

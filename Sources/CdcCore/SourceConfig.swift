@@ -65,6 +65,8 @@ public struct SourceConfig: Sendable {
     public var snapshot: SnapshotMode
     /// `SOURCE_HEARTBEAT_INTERVAL_MS`; nil means none.
     public var heartbeatInterval: Duration?
+    /// `SOURCE_WAL_ALARM_MB`, in bytes: more WAL than this kept by the slot raises an alarm; nil means never.
+    public var walAlarmBytes: Int?
 
     /// Makes a configuration with the defaults of every other variable.
     public init(url: Secret) {
@@ -74,5 +76,6 @@ public struct SourceConfig: Sendable {
         tables = []
         snapshot = .initial
         heartbeatInterval = .seconds(10)
+        walAlarmBytes = 10 << 30
     }
 }

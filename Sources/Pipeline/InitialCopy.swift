@@ -1,6 +1,4 @@
-internal import CLinux
 internal import CdcCore
-internal import Glibc
 internal import Logging
 internal import PgOutput
 internal import PostgresSource
@@ -12,6 +10,8 @@ internal import PostgresSource
 /// the next one begins, so it may be killed anywhere.
 struct InitialCopy {
     let link: SinkLink
+    let side: SideSession
+    let monitor: PipelineMonitor
     let options: StreamOptions
     let logger: Logger
 
@@ -33,21 +33,48 @@ struct InitialCopy {
         logger.info("copy begins", metadata: ["tables": "\(tables.count)"])
         _ = try link.call(.beginCopy(schemas))
         let point: LSN
+        let rows: Int?
         do throws(SourceError) {
             point = try connection.beginSnapshot(slot: slot)
             try connection.lockForCopy(tables)
+            rows = try SourceCatalog(connection).estimatedRows(tables)
         } catch {
             throw SessionEnd(error)
         }
-        var copier = TableCopier(schemas: schemas, point: point, link: link, options: options)
+        monitor.copyBegins(tables: tables.count, rowsExpected: rows)
+        var copier = TableCopier(
+            schemas: schemas,
+            point: point,
+            link: link,
+            side: side,
+            monitor: monitor,
+            options: options
+        )
+        do throws(SessionEnd) {
+            try copyAll(tables, connection, &copier)
+        } catch {
+            // The sink may be stuck: the source is not to wait for this session meanwhile.
+            connection.hangUp()
+            copier.settle()
+            throw error
+        }
+        Failpoint.copyRowsWritten.pass()
+        return point
+    }
+
+    private func copyAll(
+        _ tables: [SourceTable],
+        _ connection: PostgresConnection,
+        _ copier: inout TableCopier
+    ) throws(SessionEnd) {
         for (index, table) in tables.enumerated() {
             let before = copier.rows
+            monitor.copies(table.ref)
             try copier.copy(table, index: UInt32(index), from: connection)
+            monitor.copied()
             logger.info("table copied", metadata: ["table": "\(table.ref)", "rows": "\(copier.rows - before)"])
         }
         try copier.finish()
-        Failpoint.copyRowsWritten.pass()
-        return point
     }
 
     /// The statement that reads a table: published columns, published rows, children only where they are partitions.
@@ -62,6 +89,8 @@ struct InitialCopy {
 /// Rows of COPY into batches, batches to the sink; one is filled while the other is written.
 private struct TableCopier: ~Copyable {
     private let link: SinkLink
+    private let side: SideSession
+    private let monitor: PipelineMonitor
     private let options: StreamOptions
     private let point: LSN
     private var decoder = CopyTextDecoder()
@@ -69,8 +98,17 @@ private struct TableCopier: ~Copyable {
     private var spare: CdcBatch?
     private(set) var rows = 0
 
-    init(schemas: [TableSchema], point: LSN, link: SinkLink, options: StreamOptions) {
+    init(
+        schemas: [TableSchema],
+        point: LSN,
+        link: SinkLink,
+        side: SideSession,
+        monitor: PipelineMonitor,
+        options: StreamOptions
+    ) {
         self.link = link
+        self.side = side
+        self.monitor = monitor
         self.options = options
         self.point = point
         filling = CdcBatch(tables: schemas, keptCapacity: 2 * options.batchBytes)
@@ -85,9 +123,14 @@ private struct TableCopier: ~Copyable {
             throw SessionEnd(error)
         }
         while try readRows(table, index, connection, operation) {
-            _ = linux_wait(connection.socket, Int16(POLLIN), link.stop.descriptor, -1, 1_000_000_000)
+            let ready = link.stop.wait(for: connection.socket, or: side.socket, atMost: .seconds(1))
             if link.stop.isStopping { throw .stopped }
-            do throws(SourceError) { try connection.readSocket() } catch { throw SessionEnd(error) }
+            do throws(SourceError) {
+                try side.tick(.now, isReadable: ready.contains(.second))
+                try connection.readSocket()
+            } catch {
+                throw SessionEnd(error)
+            }
         }
     }
 
@@ -133,7 +176,17 @@ private struct TableCopier: ~Copyable {
     }
 
     private mutating func awaitSpare() throws(SessionEnd) {
-        switch link.awaitReply(until: nil) {
+        let side = side
+        let monitor = monitor
+        let reply = try link.awaitReply(until: nil) { () throws(SessionEnd) in
+            do throws(SourceError) {
+                try side.tick(.now, isReadable: true)
+                if let danger = monitor.slotInDanger { throw danger }
+            } catch {
+                throw SessionEnd(error)
+            }
+        }
+        switch reply {
         case .written(let batch, _):
             Failpoint.copyPartWritten.pass()
             batch.reset()
@@ -143,6 +196,12 @@ private struct TableCopier: ~Copyable {
             throw .restart(reason: "it is not known whether copied rows arrived: \(error.cause)")
         default: throw .stopped
         }
+    }
+
+    /// After an error: waits for the answer that the sink still owes, so that the next attempt finds it free.
+    mutating func settle() {
+        guard spare == nil else { return }
+        _ = link.awaitReply(until: nil)
     }
 
     /// Waits until every row is in the sink.

@@ -1,5 +1,6 @@
 public import CdcCore
 public import Logging
+internal import PostgresSource
 
 /// Everything a pipeline needs to know.
 public struct PipelineConfig: Sendable {
@@ -11,6 +12,12 @@ public struct PipelineConfig: Sendable {
     public var capabilities: SinkCapabilities
     /// Where events go.
     public var logger: Logger
+    /// `DBMAZZ_HANG_TIMEOUT_MS`: how long a lane may be late, and one call into the sink may take, before it counts as hung.
+    public var hangTimeout = Duration.seconds(60)
+    /// The sink's settings that may change while the pipeline runs.
+    public let live: LiveSettings
+    /// `DBMAZZ_READY_MAX_LAG`, in bytes: with more than this the pipeline does not count as ready.
+    public var readyMaxLag = 64 << 20
 
     /// Makes a configuration.
     public init(source: SourceConfig, sink: SinkConfig, capabilities: SinkCapabilities, logger: Logger) {
@@ -18,6 +25,7 @@ public struct PipelineConfig: Sendable {
         self.sink = sink
         self.capabilities = capabilities
         self.logger = logger
+        live = LiveSettings(sink)
     }
 
     /// The name of a table at the sink, by `SINK_TABLE_NAME`.
@@ -28,7 +36,20 @@ public struct PipelineConfig: Sendable {
             .map { $0.replacing("{table}", with: table.name) }.joined(separator: table.schema)
     }
 
+    /// The pipeline's name and source.
+    func identity(_ system: SystemIdentification) -> PipelineIdentity {
+        PipelineIdentity(
+            name: sink.pipeline ?? "\(system.systemIdentifier)_\(source.slotName)",
+            source: SourceIdentity(
+                systemIdentifier: system.systemIdentifier,
+                timeline: system.timeline,
+                slot: source.slotName
+            )
+        )
+    }
+
     func streamOptions(statusInterval: Duration) -> StreamOptions {
+        let sink = live.sink
         // Two batches are alive: one filling, one at the sink.
         let share = sink.memoryLimit / 2
         return StreamOptions(

@@ -1,5 +1,5 @@
 internal import CdcCore
-internal import PostgresSource
+public import PostgresSource
 
 /// The daemon's exit codes.
 public enum ExitStatus: Int32, Sendable, CaseIterable {
@@ -25,6 +25,8 @@ public enum ExitStatus: Int32, Sendable, CaseIterable {
     case outputClosed = 9
     /// What the source sent does not follow its protocol.
     case protocolViolation = 10
+    /// Another daemon runs the pipeline, and `SINK_STANDBY=refuse`.
+    case slotInUse = 11
 }
 
 /// Why the pipeline ended.
@@ -40,13 +42,15 @@ public struct PipelineFailure: Error, Sendable, CustomStringConvertible {
         self.description = description
     }
 
-    init(_ error: SourceError) {
+    /// The end that an error of the source is.
+    public init(_ error: SourceError) {
         let code: ExitStatus =
             switch error.kind {
             case .retriable, .shuttingDown: .retriesExhausted
             case .configuration: .configuration
             case .slotLost: .slotLost
             case .gap: .gap
+            case .slotInUse: .slotInUse
             case .foreignSystem: .foreignSystem
             case .schemaMismatch: .schemaMismatch
             case .protocolViolation: .protocolViolation

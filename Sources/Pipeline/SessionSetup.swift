@@ -18,9 +18,22 @@ struct SessionSetup {
     /// Connects, checks and reads the catalog.
     ///
     /// Makes the publication if there is none.
-    init(_ parameters: ConnectionParameters, config: PipelineConfig, stop: StopSignal) throws(SourceError) {
+    /// Stands by where another daemon runs the pipeline.
+    init(
+        _ parameters: ConnectionParameters,
+        config: PipelineConfig,
+        monitor: PipelineMonitor,
+        ownPIDs: Set<Int32>,
+        stop: StopSignal
+    ) throws(SourceError) {
         self.config = config
+        monitor.enter(.starting)
         session = try PostgresConnection(parameters, replication: false, stop: stop)
+        monitor.connected(to: session.server)
+        // A copy for its own sake leaves the slot alone.
+        if config.source.snapshot != .only {
+            try PipelineClaim(session: session, config: config, monitor: monitor, stop: stop, ownPIDs: ownPIDs).make()
+        }
         slot = try ReplicationSlot.find(config.source.slotName, session)
         let needsSlot = slot == nil && config.source.snapshot != .only
         try Preflight(session).check(needsSlot: needsSlot, needsCopy: config.source.snapshot != .never && slot == nil)

@@ -9,6 +9,7 @@ struct SessionStart {
     let link: SinkLink
     let parameters: ConnectionParameters
     let knownRelations: RelationTable.KnownRelations
+    let monitor: PipelineMonitor
 
     private var config: PipelineConfig { setup.config }
     private var logger: Logger { setup.config.logger }
@@ -23,15 +24,26 @@ struct SessionStart {
         lastDurable: LSN,
         stream: (StreamSession) throws(SessionEnd) -> Void
     ) throws(SessionEnd) {
-        let pipeline = identity
+        let pipeline = config.identity(setup.system)
+        monitor.identified(as: pipeline.name)
         guard case .state(var state) = try link.call(.loadState(pipeline: pipeline.name)) else { return }
         // A sink that stores no position has begun once a copy is complete; how far it is, the slot knows.
         if !config.capabilities.storesPosition, let point = state?.copies.values.max() {
             state?.position = SourcePosition(at: point)
         }
         let plan: StartPlan
-        do throws(SourceError) { plan = try decide(state) } catch { throw SessionEnd(error) }
-        if !plan.copies, let state { try refuseOtherTables(state) }
+        do throws(SourceError) {
+            plan = try StartPlan.decide(
+                config,
+                state: state,
+                slot: setup.slot,
+                system: setup.system,
+                replication: setup.replication
+            )
+            if !plan.copies, let state { try StartPlan.refuseOtherTables(setup.selection.tables, state) }
+        } catch {
+            throw SessionEnd(error)
+        }
         logger.info("start decided", metadata: ["plan": "\(plan)", "pipeline": "\(pipeline.name)"])
         let schemas = setup.selection.tables.map { $0.schema(sinkName: config.sinkName($0.ref)) }
         if plan.copies {
@@ -42,67 +54,35 @@ struct SessionStart {
             }
         }
         _ = try link.call(.setup(schemas, pipeline))
+        let side = try sideSession()
         var copies = state?.copies ?? [:]
-        guard let begin = try prepare(plan, schemas: schemas, copies: &copies) else { return }
+        guard let begin = try prepare(plan, schemas: schemas, side: side, copies: &copies) else { return }
         let carried = zip(setup.selection.tables, schemas).map {
             CarriedTable(source: $0, schema: $1, copiedUpTo: copies[$0.ref] ?? .zero)
         }
-        try stream(try open(carried, at: max(begin, lastDurable)))
+        try stream(try open(carried, side: side, at: max(begin, lastDurable)))
     }
 
-    /// A table that was dropped and made anew since it was copied: its old rows are at the sink, and no WAL tells that they
-    /// are gone.
-    private func refuseOtherTables(_ state: PipelineState) throws(SessionEnd) {
-        let other = setup.selection.tables.filter { table in
-            state.copies[table.ref] != nil && state.tableOIDs[table.ref].map { $0 != table.oid } ?? false
+    private func sideSession() throws(SessionEnd) -> SideSession {
+        do throws(SourceError) {
+            return try SideSession(
+                setup.session,
+                parameters: parameters,
+                source: config.source,
+                monitor: monitor,
+                stop: link.stop,
+                logger: logger
+            )
+        } catch {
+            throw SessionEnd(error)
         }
-        guard let first = other.first else { return }
-        throw SessionEnd(
-            SourceError(
-                .schemaMismatch,
-                operation: "start",
-                table: first.ref,
-                cause: "dropped and made anew since the copy, so that their old rows would stay at the sink: "
-                    + other.map(\.ref.description).joined(separator: ", "),
-                remedy: "copy the tables anew: run the daemon once with SOURCE_SNAPSHOT=only, then as before"
-            )
-        )
-    }
-
-    private var identity: PipelineIdentity {
-        let slot = config.source.slotName
-        return PipelineIdentity(
-            name: config.sink.pipeline ?? "\(setup.system.systemIdentifier)_\(slot)",
-            source: SourceIdentity(
-                systemIdentifier: setup.system.systemIdentifier,
-                timeline: setup.system.timeline,
-                slot: slot
-            )
-        )
-    }
-
-    private func decide(_ state: PipelineState?) throws(SourceError) -> StartPlan {
-        var history: TimelineHistory?
-        if let state, state.source.timeline < setup.system.timeline {
-            history = TimelineHistory(try setup.replication.timelineHistory(setup.system.timeline))
-        }
-        return try StartPlan.decide(
-            StartPlan.Facts(
-                snapshot: config.source.snapshot,
-                storesPosition: config.capabilities.storesPosition,
-                state: state,
-                slotName: config.source.slotName,
-                slot: setup.slot,
-                system: setup.system,
-                history: history
-            )
-        )
     }
 
     /// Makes slot and copies; returns where to begin to stream, or nil if the daemon is to end.
     private func prepare(
         _ plan: StartPlan,
         schemas: [TableSchema],
+        side: SideSession,
         copies: inout [TableRef: LSN]
     ) throws(SessionEnd) -> LSN? {
         let tables = setup.selection.tables
@@ -111,16 +91,16 @@ struct SessionStart {
             let point = try createSlot()
             Failpoint.slotCreated.pass()
             guard copy else { return try adopt(schemas, at: point) }
-            return try copyAll(tables, schemas, keepsPosition: true, copies: &copies)
+            return try copyAll(tables, schemas, side, keepsPosition: true, copies: &copies)
         case .copyThenStream:
-            return try copyAll(tables, schemas, keepsPosition: true, copies: &copies)
+            return try copyAll(tables, schemas, side, keepsPosition: true, copies: &copies)
         case .copyOnly(let slotExists):
-            _ = try copyAll(tables, schemas, keepsPosition: slotExists, copies: &copies)
+            _ = try copyAll(tables, schemas, side, keepsPosition: slotExists, copies: &copies)
             return nil
         case .streamFromSlot(let position):
             return try adopt(schemas, at: position)
         case .resume(let position):
-            try copyNew(tables, schemas, at: position, copies: &copies)
+            try copyNew(tables, schemas, side, at: position, copies: &copies)
             return position
         }
     }
@@ -149,10 +129,11 @@ struct SessionStart {
     private func copyAll(
         _ tables: [SourceTable],
         _ schemas: [TableSchema],
+        _ side: SideSession,
         keepsPosition: Bool,
         copies: inout [TableRef: LSN]
     ) throws(SessionEnd) -> LSN {
-        let point = try copy(tables, schemas)
+        let point = try copy(tables, schemas, side)
         let position = keepsPosition ? SourcePosition(at: point) : nil
         // Without a slot the next start copies again; a sink without a position would take a complete copy for its beginning.
         if keepsPosition || config.capabilities.storesPosition {
@@ -168,6 +149,7 @@ struct SessionStart {
     private func copyNew(
         _ tables: [SourceTable],
         _ schemas: [TableSchema],
+        _ side: SideSession,
         at position: LSN,
         copies: inout [TableRef: LSN]
     ) throws(SessionEnd) {
@@ -182,20 +164,26 @@ struct SessionStart {
         do throws(SourceError) { try Preflight(setup.session).checkReadable(newTables) } catch {
             throw SessionEnd(error)
         }
-        let point = try copy(newTables, newSchemas)
+        let point = try copy(newTables, newSchemas, side)
         _ = try link.call(.finishCopy(newSchemas, at: point, position: nil))
         for table in newTables { copies[table.ref] = point }
         logger.info("copy of new tables finished", metadata: ["lsn": "\(point)", "tables": "\(newTables.count)"])
     }
 
-    private func copy(_ tables: [SourceTable], _ schemas: [TableSchema]) throws(SessionEnd) -> LSN {
+    private func copy(
+        _ tables: [SourceTable],
+        _ schemas: [TableSchema],
+        _ side: SideSession
+    ) throws(SessionEnd) -> LSN {
         let connection: PostgresConnection
         do throws(SourceError) {
             connection = try PostgresConnection(parameters, replication: true, stop: link.stop)
         } catch {
             throw SessionEnd(error)
         }
-        return try InitialCopy(link: link, options: options, logger: logger)
+        // Configuration, source, slot and sink have shown that they work; how long the copy takes is another matter.
+        monitor.prove()
+        return try InitialCopy(link: link, side: side, monitor: monitor, options: options, logger: logger)
             .run(
                 tables,
                 schemas: schemas,
@@ -206,7 +194,11 @@ struct SessionStart {
 
     private var options: StreamOptions { config.streamOptions(statusInterval: setup.statusInterval) }
 
-    private func open(_ carried: [CarriedTable], at position: LSN) throws(SessionEnd) -> StreamSession {
+    private func open(
+        _ carried: [CarriedTable],
+        side: SideSession,
+        at position: LSN
+    ) throws(SessionEnd) -> StreamSession {
         let publication = Publication(setup.session, config: config.source)
         let relations = RelationTable(
             carried,
@@ -221,39 +213,24 @@ struct SessionStart {
                 publication: config.source.publicationName,
                 format: config.capabilities.tupleFormat
             )
-            let side = try SideSession(
-                setup.session,
-                parameters: parameters,
-                heartbeat: config.source.heartbeatInterval,
-                stop: link.stop,
-                logger: logger
-            )
             logger.info(
                 "streaming",
                 metadata: ["slot": "\(config.source.slotName)", "lsn": "\(position)"]
             )
+            monitor.prove()
+            monitor.enter(.streaming)
             return StreamSession(
                 setup.replication,
                 side: side,
                 link: link,
                 tables: relations,
-                options: options,
+                config: config,
+                statusInterval: setup.statusInterval,
                 startingAt: position,
-                logger: logger
+                monitor: monitor
             )
         } catch {
             throw SessionEnd(error)
-        }
-    }
-}
-
-extension StartPlan {
-    /// Whether tables will be copied for certain.
-    fileprivate var copies: Bool {
-        switch self {
-        case .createSlot(let copy): copy
-        case .copyThenStream, .copyOnly: true
-        case .streamFromSlot, .resume: false
         }
     }
 }

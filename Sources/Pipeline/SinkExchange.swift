@@ -1,6 +1,4 @@
-internal import CLinux
 internal import CdcCore
-internal import Glibc
 internal import PostgresSource
 internal import Synchronization
 
@@ -35,17 +33,25 @@ final class SinkExchange: Sendable {
         var command: SinkCommand?
         var reply: SinkReply?
         var isClosed = false
-        var isAbandoned = false
     }
 
     private let state = Mutex(State())
-    private let laneSignal = StopSignal()
+    /// Counts what was handed over.
+    ///
+    /// The mutex alone makes the handing over safe, but the thread sanitizer does not know
+    /// Swift's Mutex: a release before and an acquire after say the same in words that it knows.
+    private let handedOver = Atomic<Int>(0)
+    private let laneSignal: StopSignal
     /// Wakes the source's lane: the daemon's stop signal, so that one poll hears both.
     private let sourceSignal: StopSignal
 
-    init(waking sourceSignal: StopSignal) {
+    init(waking sourceSignal: StopSignal, sinkHealth: LaneHealth = LaneHealth(name: "sink")) {
         self.sourceSignal = sourceSignal
+        laneSignal = StopSignal(health: sinkHealth)
     }
+
+    /// The health of the sink's lane.
+    var health: LaneHealth { laneSignal.health }
 
     // MARK: The source's side
 
@@ -53,6 +59,9 @@ final class SinkExchange: Sendable {
     ///
     /// The one before must have been answered.
     func submit(_ command: SinkCommand) {
+        // Before the lane can take the command up: its own word must be the last.
+        health.call()
+        handedOver.add(1, ordering: .releasing)
         state.withLock {
             precondition($0.command == nil && $0.reply == nil, "the sink's lane is busy")
             $0.command = command
@@ -62,13 +71,14 @@ final class SinkExchange: Sendable {
 
     /// The answer, if it is there.
     func takeReply() -> SinkReply? {
-        state.withLock { $0.reply.take() }
+        let reply = state.withLock { $0.reply.take() }
+        if reply != nil { _ = handedOver.load(ordering: .acquiring) }
+        return reply
     }
 
     /// Tells the lane to give up waiting and retrying.
     func abandon() {
-        state.withLock { $0.isAbandoned = true }
-        laneSignal.wake()
+        laneSignal.stop()
     }
 
     /// Tells the lane that no command will follow.
@@ -80,32 +90,31 @@ final class SinkExchange: Sendable {
     // MARK: The lane's side
 
     /// Whether retries are to end.
-    var isAbandoned: Bool { state.withLock { $0.isAbandoned } }
+    var isAbandoned: Bool { laneSignal.isStopping }
 
     /// Waits for the next command; nil once closed.
     func nextCommand() -> SinkCommand? {
         while true {
             let (command, isClosed) = state.withLock { ($0.command.take(), $0.isClosed) }
-            if let command { return command }
+            if let command {
+                _ = handedOver.load(ordering: .acquiring)
+                return command
+            }
             if isClosed { return nil }
-            _ = linux_wait(laneSignal.descriptor, Int16(POLLIN), -1, -1, -1)
-            laneSignal.clear()
+            laneSignal.waitIdle()
         }
     }
 
     /// Answers the command taken last.
     func post(_ reply: SinkReply) {
+        handedOver.add(1, ordering: .releasing)
         state.withLock { $0.reply = reply }
         sourceSignal.wake()
     }
 
     /// Waits before a repetition; false if there is to be none because the daemon is stopping.
     func pause(for duration: Duration) -> Bool {
-        let end = ContinuousClock.now + duration
-        while ContinuousClock.now < end, !isAbandoned {
-            _ = linux_wait(laneSignal.descriptor, Int16(POLLIN), -1, -1, (end - .now).nanoseconds)
-            laneSignal.clear()
-        }
+        laneSignal.backOff(for: duration)
         return !isAbandoned
     }
 }

@@ -9,31 +9,42 @@ actor SinkLane {
 
     private let makeSink: @Sendable () throws(SinkError) -> any Sink
     private let exchange: SinkExchange
-    private let policy: RetryPolicy
+    private let live: LiveSettings
+    private let monitor: PipelineMonitor
     private let logger: Logger
     private var random = SystemRandomNumberGenerator()
     private var attempts = 0
     private var failingSince: ContinuousClock.Instant?
 
     /// How long one call may wait for the target before it has to say so.
-    private static let callTimeout = Duration.seconds(60)
+    private let callTimeout: Duration
+    /// Bytes that the open unit has brought so far: what its commit may have to make durable.
+    private var unitBytes = 0
+
+    /// The slowest target that is not taken for a hung one: a commit of a large unit may take long.
+    private static let slowestBytesPerSecond = 1 << 20
 
     init(
         exchange: SinkExchange,
-        policy: RetryPolicy,
-        logger: Logger,
+        config: PipelineConfig,
+        monitor: PipelineMonitor,
         makeSink: @escaping @Sendable () throws(SinkError) -> any Sink
     ) {
         executor = ThreadExecutor(name: "sink")
         self.exchange = exchange
-        self.policy = policy
-        self.logger = logger
+        self.monitor = monitor
+        live = config.live
+        callTimeout = config.hangTimeout
+        logger = config.logger
         self.makeSink = makeSink
     }
 
     /// Answers commands until the exchange is closed.
     func run() async {
-        defer { executor.finish() }
+        defer {
+            exchange.health.ended()
+            executor.finish()
+        }
         let sink: any Sink
         do throws(SinkError) {
             sink = try makeSink()
@@ -51,6 +62,7 @@ actor SinkLane {
     private func answer(_ command: SinkCommand, _ sink: any Sink) async -> SinkReply {
         if case .write(let batch) = command { return await write(batch, sink) }
         while true {
+            exchange.health.calling(for: limit(of: command))
             do throws(SinkError) {
                 let reply = try await perform(command, sink)
                 recovered()
@@ -58,6 +70,15 @@ actor SinkLane {
             } catch {
                 if let end = await wait(after: error) { return end }
             }
+        }
+    }
+
+    /// How long a call may take: creating and emptying tables depends on how many there are and what is in them.
+    private func limit(of command: SinkCommand) -> Duration {
+        switch command {
+        case .setup(let tables, _), .beginCopy(let tables), .finishCopy(let tables, _, _):
+            callTimeout * 10 + .milliseconds(100) * tables.count
+        default: callTimeout
         }
     }
 
@@ -80,10 +101,15 @@ actor SinkLane {
     // MARK: Writing
 
     private func write(_ batch: CdcBatch, _ sink: any Sink) async -> SinkReply {
+        unitBytes = (batch.beginsUnit ? 0 : unitBytes) + batch.byteCount
         while true {
+            let limit = callTimeout + .seconds(unitBytes / SinkLane.slowestBytesPerSecond)
+            let began = ContinuousClock.now
+            exchange.health.calling(for: limit)
             do throws(SinkError) {
-                let result = try await sink.writeBatch(batch, deadline: .now + SinkLane.callTimeout)
+                let result = try await sink.writeBatch(batch, deadline: began + limit)
                 recovered()
+                monitor.written(batch, took: .now - began)
                 return finished(batch, result)
             } catch {
                 if error.kind == .ambiguous, let end = await resolve(batch, sink) { return end }
@@ -106,6 +132,7 @@ actor SinkLane {
     private func resolve(_ batch: CdcBatch, _ sink: any Sink) async -> SinkReply? {
         guard batch.commitsUnit, let wanted = batch.position else { return nil }
         while true {
+            exchange.health.calling(for: callTimeout)
             do throws(SinkError) {
                 let durable = try await sink.durablePosition()
                 guard let durable, durable.endLSN >= wanted.endLSN else { return nil }
@@ -133,7 +160,8 @@ actor SinkLane {
         guard !exchange.isAbandoned else { return .abandoned }
         attempts += 1
         failingSince = failingSince ?? .now
-        guard let delay = policy.delay(before: attempts, using: &random) else {
+        monitor.repeating(error)
+        guard let delay = live.sink.retry.delay(before: attempts, using: &random) else {
             return .failed(PipelineFailure(.retriesExhausted, "\(error) (given up after \(attempts - 1) retries)"))
         }
         logger.warning(

@@ -1,6 +1,4 @@
-internal import CLinux
 internal import CdcCore
-internal import Glibc
 internal import PostgresSource
 
 /// The source lane's way to the sink: hands a command over and waits for the answer, hearing the stop signal meanwhile.
@@ -21,11 +19,22 @@ struct SinkLink {
         }
     }
 
+    /// Waits for the answer to the command submitted last, and does nothing meanwhile.
+    func awaitReply(until grace: Duration?) -> SinkReply? {
+        awaitReply(until: grace) { () throws(Never) in }
+    }
+
     /// Waits for the answer to the command submitted last.
     ///
-    /// - Parameter grace: how long the sink may go on after a stop was asked for; nil for not at all.
+    /// - Parameters:
+    ///   - grace: how long the sink may go on after a stop was asked for; nil for not at all.
+    ///   - meanwhile: called about once a second; what it throws ends the waiting, and the answer is still owed.
     /// - Returns: nil if the sink does not even answer that it has given up.
-    func awaitReply(until grace: Duration?) -> SinkReply? {
+    /// - Throws: what `meanwhile` throws.
+    func awaitReply<Failure: Error>(
+        until grace: Duration?,
+        meanwhile: () throws(Failure) -> Void
+    ) throws(Failure) -> SinkReply? {
         var giveUp: ContinuousClock.Instant?
         var leave: ContinuousClock.Instant?
         while true {
@@ -39,8 +48,8 @@ struct SinkLink {
                 }
                 if let leave, ContinuousClock.now >= leave { return nil }
             }
-            _ = linux_wait(-1, 0, stop.descriptor, -1, stop.isStopping ? 20_000_000 : 1_000_000_000)
-            stop.clear()
+            try meanwhile()
+            stop.wait(atMost: stop.isStopping ? .milliseconds(20) : .seconds(1))
         }
     }
 }

@@ -9,16 +9,20 @@ actor SourceLane {
 
     private let config: PipelineConfig
     private let link: SinkLink
+    private let monitor: PipelineMonitor
     private let logger: Logger
     private let knownRelations = RelationTable.KnownRelations()
     private var random = SystemRandomNumberGenerator()
     private var failures = 0
+    /// Server processes of the last session.
+    private var ownPIDs: Set<Int32> = []
     /// The last durable position of this process, for sinks that store none.
     private var lastDurable = LSN.zero
 
-    init(config: PipelineConfig, exchange: SinkExchange, stop: StopSignal) {
+    init(config: PipelineConfig, exchange: SinkExchange, monitor: PipelineMonitor, stop: StopSignal) {
         executor = ThreadExecutor(name: "source")
         self.config = config
+        self.monitor = monitor
         link = SinkLink(exchange: exchange, stop: stop)
         logger = config.logger
     }
@@ -27,6 +31,7 @@ actor SourceLane {
     func run() async -> PipelineFailure? {
         defer {
             link.exchange.close()
+            link.stop.health.ended()
             executor.finish()
         }
         do throws(SessionEnd) {
@@ -62,7 +67,9 @@ actor SourceLane {
 
     private func pause(after error: SourceError) {
         failures += 1
-        let policy = RetryPolicy(initial: config.sink.retry.initial, maximum: config.sink.retry.maximum)
+        monitor.repeating(error)
+        let retry = config.live.sink.retry
+        let policy = RetryPolicy(initial: retry.initial, maximum: retry.maximum)
         let delay = policy.delay(before: failures, using: &random) ?? policy.maximum
         logger.warning(
             "waiting for source",
@@ -72,7 +79,7 @@ actor SourceLane {
                 "retry_in_ms": "\(delay.nanoseconds / 1_000_000)",
             ]
         )
-        link.stop.sleep(for: delay)
+        link.stop.backOff(for: delay)
     }
 
     // MARK: One session
@@ -80,11 +87,25 @@ actor SourceLane {
     private func session(_ parameters: ConnectionParameters) throws(SessionEnd) {
         let setup: SessionSetup
         do throws(SourceError) {
-            setup = try SessionSetup(parameters, config: config, stop: link.stop)
+            setup = try SessionSetup(
+                parameters,
+                config: config,
+                monitor: monitor,
+                ownPIDs: ownPIDs,
+                stop: link.stop
+            )
+            ownPIDs = [setup.session.backendPID, setup.replication.backendPID]
         } catch {
             throw SessionEnd(error)
         }
-        try SessionStart(setup: setup, link: link, parameters: parameters, knownRelations: knownRelations)
+        let start = SessionStart(
+            setup: setup,
+            link: link,
+            parameters: parameters,
+            knownRelations: knownRelations,
+            monitor: monitor
+        )
+        try start
             .run(lastDurable: lastDurable) { stream throws(SessionEnd) in
                 failures = 0
                 do throws(SessionEnd) {

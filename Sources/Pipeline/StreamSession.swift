@@ -26,6 +26,8 @@ struct StreamOptions: Sendable {
     static let statusDelay = Duration.milliseconds(100)
     /// While nothing changes, the stored position follows the WAL's end this often.
     static let idleStoreInterval = Duration.seconds(10)
+    /// With the slot in danger, a sink that takes nothing for so long costs the connection.
+    static let stallInDanger = Duration.seconds(2)
     /// How long to wait for more when the kernel has nothing: saves a wake-up per row.
     static let coalesceNanoseconds: Int64 = 100_000
 }
@@ -37,8 +39,11 @@ final class StreamSession {
     private let connection: PostgresConnection
     private let side: SideSession
     private let link: SinkLink
-    private let options: StreamOptions
+    private let config: PipelineConfig
+    private let monitor: PipelineMonitor
     private let logger: Logger
+    private var options: StreamOptions
+    private var optionsGeneration: Int
     private let tables: RelationTable
 
     // Touched for every row: one thread uses them, and no access to one of them is open while another begins.
@@ -46,6 +51,9 @@ final class StreamSession {
     /// The other batch; nil while the sink has it.
     @exclusivity(unchecked) private var spare: CdcBatch?
     private var inFlightHasChanges = false
+    private var inFlightBytes = 0
+    /// Since when both batches are taken, so that nothing is read.
+    private var stalledSince: ContinuousClock.Instant?
     /// Whether the sink owes an answer.
     private var isSinkBusy = false
     private var isUnitOpen = false
@@ -71,16 +79,20 @@ final class StreamSession {
         side: SideSession,
         link: SinkLink,
         tables: RelationTable,
-        options: StreamOptions,
+        config: PipelineConfig,
+        statusInterval: Duration,
         startingAt position: LSN,
-        logger: Logger
+        monitor: PipelineMonitor
     ) {
         self.connection = connection
         self.side = side
         self.link = link
         self.tables = tables
-        self.options = options
-        self.logger = logger
+        self.config = config
+        self.monitor = monitor
+        logger = config.logger
+        optionsGeneration = config.live.generation
+        options = config.streamOptions(statusInterval: statusInterval)
         filling = CdcBatch(tables: tables.schemas, keptCapacity: 2 * options.partBytes)
         spare = CdcBatch(tables: tables.schemas, keptCapacity: 2 * options.partBytes)
         progress = ReplicationProgress(durable: position)
@@ -99,11 +111,31 @@ final class StreamSession {
         while true {
             try takeReply()
             if link.stop.isStopping { return try drain() }
+            refreshOptions()
+            link.stop.health.moving()
             let messages = try read()
             try submitIfDue()
+            tellMonitor()
             try source { () throws(SourceError) in try sendStatusIfDue(.now) }
             try wait(isBusy: messages > 0)
         }
+    }
+
+    /// Limits may have changed since the last turn.
+    private func refreshOptions() {
+        let generation = config.live.generation
+        guard generation != optionsGeneration else { return }
+        optionsGeneration = generation
+        options = config.streamOptions(statusInterval: options.statusInterval)
+    }
+
+    private func tellMonitor() {
+        monitor.turned(
+            received: progress.received,
+            flushed: progress.acknowledgeable,
+            isOwing: isOwing,
+            memoryUsed: filling.byteCount + inFlightBytes
+        )
     }
 
     /// Reads what has arrived, as far as there is room for it.
@@ -141,11 +173,9 @@ final class StreamSession {
         let now = ContinuousClock.now
         let socket = hasRoom ? connection.socket : -1
         if isBusy, socket >= 0 {
+            // The kernel has nothing: rows come one wake-up each unless they are given a moment to gather.
             if linux_wait(socket, Int16(POLLIN), -1, -1, 0) == 0 {
-                // The kernel has nothing: rows come one wake-up each unless they are given a moment to gather.
-                if linux_wait(-1, 0, link.stop.descriptor, -1, StreamOptions.coalesceNanoseconds) != 0 {
-                    link.stop.clear()
-                }
+                link.stop.pause(nanoseconds: StreamOptions.coalesceNanoseconds)
             }
             return try source { () throws(SourceError) in try connection.readSocket() }
         }
@@ -154,18 +184,28 @@ final class StreamSession {
         if progress.acknowledgeable > lastReported { until = min(until, lastStatus + StreamOptions.statusDelay) }
         if let arrival = filling.firstArrival, spare != nil { until = min(until, arrival + options.flushInterval) }
         if let deadline = side.deadline { until = min(until, deadline) }
-        let ready = linux_wait(
-            socket,
-            Int16(POLLIN),
-            link.stop.descriptor,
-            side.socket,
-            (until - now).nanoseconds
-        )
-        if ready & 2 != 0 { link.stop.clear() }
+        let ready = link.stop.wait(for: socket, or: side.socket, atMost: until - now)
         try source { () throws(SourceError) in
             if socket >= 0 { try connection.readSocket() }
-            try side.tick(.now, isReadable: ready & 4 != 0)
+            try side.tick(.now, isReadable: ready.contains(.second))
+            try giveUpInDanger(.now)
         }
+    }
+
+    /// Ends the session where the server may wait for it.
+    ///
+    /// A server that wants to be rid of the slot, because WAL is to be removed, waits for its walsender to end, and the
+    /// walsender waits until somebody reads its last words. With a stuck sink nobody would, and the server's checkpoints would
+    /// stand still.
+    private func giveUpInDanger(_ now: ContinuousClock.Instant) throws(SourceError) {
+        guard !hasRoom else {
+            stalledSince = nil
+            return
+        }
+        let since = stalledSince ?? now
+        stalledSince = since
+        guard now - since >= StreamOptions.stallInDanger, let danger = monitor.slotInDanger else { return }
+        throw danger
     }
 
     // MARK: Messages
@@ -347,6 +387,7 @@ final class StreamSession {
         open.isInBatch = false
         isUnitOpen = !commits
         inFlightHasChanges = !filling.isEmpty
+        inFlightBytes = filling.byteCount
         link.exchange.submit(.write(filling))
         isSinkBusy = true
         filling = next
@@ -377,6 +418,7 @@ final class StreamSession {
     private func giveBack(_ batch: CdcBatch) {
         batch.reset()
         spare = batch
+        inFlightBytes = 0
     }
 
     // MARK: Acknowledging
@@ -392,6 +434,7 @@ final class StreamSession {
         lastStatus = now
         lastReported = progress.acknowledgeable
         try connection.send(StandbyStatusUpdate(written: progress.received, flushed: progress.acknowledgeable))
+        monitor.reported(lastReported)
         Failpoint.statusSent.pass()
     }
 
@@ -417,8 +460,7 @@ final class StreamSession {
 
     /// Waits a moment for the sink and keeps the server content; false when there is nothing to wait for.
     private func settleOnce() throws(SessionEnd) -> Bool {
-        _ = linux_wait(-1, 0, link.stop.descriptor, -1, 100_000_000)
-        link.stop.clear()
+        link.stop.wait(atMost: .milliseconds(100))
         do throws(SessionEnd) {
             try takeReply()
         } catch {

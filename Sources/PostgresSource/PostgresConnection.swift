@@ -58,7 +58,6 @@ public final class PostgresConnection {
         var state = PGRES_POLLING_WRITING
         while state != PGRES_POLLING_OK {
             guard state != PGRES_POLLING_FAILED, PQstatus(handle) != CONNECTION_BAD else { throw connectError() }
-            let events = state == PGRES_POLLING_READING ? POLLIN : POLLOUT
             let left = deadline - .now
             guard left > .zero else {
                 throw SourceError(
@@ -68,9 +67,8 @@ public final class PostgresConnection {
                     remedy: "check host, port and firewall; trying again"
                 )
             }
-            _ = linux_wait(socket, Int16(events), stop.descriptor, -1, left.nanoseconds)
+            stop.wait(for: socket, isForOutput: state != PGRES_POLLING_READING, atMost: left)
             if stop.isStopping { throw .stopped("connect to source") }
-            stop.clear()
             state = PQconnectPoll(handle)
         }
     }
@@ -96,7 +94,8 @@ public final class PostgresConnection {
     /// libpq's message on one line.
     var errorMessage: String {
         let text = PQerrorMessage(handle).map { String(cString: $0) } ?? ""
-        return text.split(separator: "\n").filter { !$0.hasPrefix("LOCATION:") }.joined(separator: " ")
+        let lines = text.split { $0 == "\n" || $0 == "\t" }.filter { !$0.hasPrefix("LOCATION:") }
+        return lines.joined(separator: " ")
     }
 
     /// The descriptor to poll.
@@ -110,10 +109,20 @@ public final class PostgresConnection {
 
     /// Lets the server go at once; whatever is called afterwards fails.
     ///
-    /// The handle lives until the connection is released.
+    /// The connection is reset, not shut down: a server process that waits for room to send its last words would not notice
+    /// an orderly end, and whoever waits for that process (a checkpoint, a shutdown) would wait for good. libpq keeps its
+    /// descriptor, which leads nowhere from here on.
     public func hangUp() {
         guard socket >= 0 else { return }
-        shutdown(socket, Int32(SHUT_RDWR))
+        var discard = linger(l_onoff: 1, l_linger: 0)
+        setsockopt(socket, SOL_SOCKET, SO_LINGER, &discard, socklen_t(MemoryLayout<linger>.size))
+        let nowhere = open("/dev/null", O_RDWR | O_CLOEXEC)
+        guard nowhere >= 0 else {
+            shutdown(socket, Int32(SHUT_RDWR))
+            return
+        }
+        linux_replace_descriptor(nowhere, socket)
+        close(nowhere)
     }
 
     // MARK: Statements
@@ -157,9 +166,8 @@ public final class PostgresConnection {
     func nextResult(_ operation: String) throws(SourceError) -> OpaquePointer? {
         while PQisBusy(handle) == 1 {
             _ = PQflush(handle)
-            _ = linux_wait(socket, Int16(POLLIN), stop.descriptor, -1, 1_000_000_000)
+            stop.wait(for: socket, atMost: .seconds(1))
             if stop.isStopping { throw .stopped(operation) }
-            stop.clear()
             guard PQconsumeInput(handle) == 1 else { throw lost(operation) }
         }
         return PQgetResult(handle)
@@ -202,18 +210,33 @@ public final class PostgresConnection {
         PQisBusy(handle) == 0 && PQsendQuery(handle, sql) == 1
     }
 
-    /// Takes in what has arrived; returns the error of a statement that failed.
+    /// What became of a statement that was sent.
+    public enum Outcome {
+        /// It succeeded; its rows.
+        case rows(Rows)
+        /// The server refused it.
+        case refused(SourceError)
+    }
+
+    /// Takes in what has arrived.
     ///
+    /// - Parameter operation: what was sent, for errors.
+    /// - Returns: what became of the statement; nil while that is not complete.
     /// - Throws: ``SourceError`` when the session has ended.
-    public func takeIn() throws(SourceError) -> SourceError? {
-        guard PQconsumeInput(handle) == 1, isAlive else { throw lost("side session") }
-        var failure: SourceError?
+    public func takeIn(_ operation: String) throws(SourceError) -> Outcome? {
+        guard PQconsumeInput(handle) == 1, isAlive else { throw lost(operation) }
+        var outcome: Outcome?
         while PQisBusy(handle) == 0, let result = PQgetResult(handle) {
             defer { PQclear(result) }
-            if PQresultStatus(result) == PGRES_FATAL_ERROR { failure = resultError(result, "heartbeat") }
+            outcome =
+                PQresultStatus(result) == PGRES_FATAL_ERROR
+                ? .refused(resultError(result, operation)) : .rows(PostgresConnection.rows(result))
         }
-        return failure
+        return outcome
     }
+
+    /// The server process of this session.
+    public var backendPID: Int32 { PQbackendPID(handle) }
 
     // MARK: COPY
 

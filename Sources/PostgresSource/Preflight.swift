@@ -91,6 +91,43 @@ public struct Preflight {
         try Preflight.report(findings)
     }
 
+    /// What works today and may lose changes or fill a disk one day; each with what to do.
+    public func warnings() throws(SourceError) -> [String] {
+        let rows = try session.execute(
+            """
+            SELECT (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'max_slot_wal_keep_size'),
+              (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'idle_replication_slot_timeout'),
+              pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('fsync'),
+              (SELECT pg_catalog.pg_encoding_to_char(encoding) FROM pg_catalog.pg_database
+               WHERE datname = pg_catalog.current_database())
+            """,
+            as: "look at the source's settings"
+        )
+        guard let row = rows.first else { return [] }
+        var warnings: [String] = []
+        if row[0] == "-1" {
+            warnings.append(
+                "max_slot_wal_keep_size is -1: while the daemon is down the slot keeps WAL until the source's disk is full; "
+                    + "watch it, or set a limit (beyond which changes are lost and the tables have to be copied anew)"
+            )
+        }
+        if let timeout = row[1].flatMap({ Int($0) }), timeout > 0 {
+            warnings.append(
+                "idle_replication_slot_timeout is \(timeout) s: a daemon that is down for longer loses its slot"
+            )
+        }
+        if row[2] == "t" { warnings.append("the source is a standby: heartbeats cannot be written there") }
+        if row[3] == "off" {
+            warnings.append("fsync is off at the source: after a crash it may have less than the target")
+        }
+        if row[4] == "SQL_ASCII" {
+            warnings.append(
+                "the database's encoding is SQL_ASCII: a text that is not UTF-8 ends the daemon with code 7"
+            )
+        }
+        return warnings
+    }
+
     private static func report(_ findings: [(cause: String, remedy: String)]) throws(SourceError) {
         guard !findings.isEmpty else { return }
         throw SourceError(

@@ -26,26 +26,63 @@ public struct Publication {
     private var operation: String { "check publication \(config.publicationName)" }
     private var quotedName: String { PostgresConnection.quote(identifier: config.publicationName) }
 
-    /// Makes or checks the publication and says which tables to carry.
+    /// What there is, and what has to be made.
+    public struct Inspection: Sendable {
+        /// The tables to carry.
+        public var tables: [SourceTable]
+        /// Published tables that SOURCE_TABLES does not name.
+        public var filteredOut: [TableRef] = []
+        /// The statement that makes the publication; nil where it is there.
+        public var creation: String?
+        /// Operations that it leaves out: the target will not see them.
+        public var unpublished: [String] = []
+        /// Whether rows of partitions come as rows of their root.
+        public var publishesRoots = true
+    }
+
+    /// Checks the publication, or what it would have to be, and says which tables to carry.
+    ///
+    /// Changes nothing.
     ///
     /// - Throws: ``SourceError`` of kind configuration with the statements that mend what is wrong.
-    public func prepare() throws(SourceError) -> Selection {
+    public func inspect() throws(SourceError) -> Inspection {
         let found = try session.query(
-            "SELECT pubupdate OR pubdelete FROM pg_catalog.pg_publication WHERE pubname = $1",
+            "SELECT pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot FROM pg_catalog.pg_publication "
+                + "WHERE pubname = $1",
             [config.publicationName],
             as: operation
         )
-        guard let row = found.first else {
-            let tables = try create()
-            return Selection(tables: tables, filteredOut: [], wasCreated: true)
-        }
+        guard let row = found.first else { return try inspectTables() }
         let published = try catalog.publishedTables(config.publicationName)
         let wanted = published.filter { isWanted($0.ref) }
         try checkNotNarrower(than: published)
-        try checkKeys(wanted, publishesOldRows: row[0] == "t")
+        try checkKeys(wanted, publishesOldRows: row[1] == "t" || row[2] == "t")
         guard !wanted.isEmpty else { throw nothingToCarry() }
-        let ignored = published.map(\.ref).filter { !isWanted($0) }
-        return Selection(tables: wanted, filteredOut: ignored, wasCreated: false)
+        return Inspection(
+            tables: wanted,
+            filteredOut: published.map(\.ref).filter { !isWanted($0) },
+            unpublished: zip(["inserts", "updates", "deletes", "truncates"], row).filter { $1 != "t" }.map(\.0),
+            publishesRoots: row[4] == "t"
+        )
+    }
+
+    /// Makes the publication if it is missing, and says which tables to carry.
+    ///
+    /// - Throws: ``SourceError`` of kind configuration with the statements that mend what is wrong.
+    public func prepare() throws(SourceError) -> Selection {
+        let inspection = try inspect()
+        guard let statement = inspection.creation else {
+            return Selection(tables: inspection.tables, filteredOut: inspection.filteredOut, wasCreated: false)
+        }
+        do throws(SourceError) {
+            try session.execute(statement, as: "create publication \(config.publicationName)")
+        } catch {
+            var error = error
+            if error.sqlState == "42501" { error.remedy = "have the tables' owner run \(statement);" }
+            throw error
+        }
+        let tables = try catalog.publishedTables(config.publicationName)
+        return Selection(tables: tables, filteredOut: [], wasCreated: true)
     }
 
     /// Whether SOURCE_TABLES names the table; without patterns every table is wanted.
@@ -62,22 +99,15 @@ public struct Publication {
         )
     }
 
-    private func create() throws(SourceError) -> [SourceTable] {
+    private func inspectTables() throws(SourceError) -> Inspection {
         let all = try catalog.userTables()
         let wanted = all.filter { isWanted($0.ref) }
         try checkPatterns(all.map(\.ref))
         guard !wanted.isEmpty else { throw nothingToCarry() }
         try checkKeys(wanted, publishesOldRows: true)
         let names = wanted.map(\.quotedName).joined(separator: ", ")
-        let statement = "CREATE PUBLICATION \(quotedName) FOR TABLE \(names) WITH (publish_via_partition_root = true)"
-        do throws(SourceError) {
-            try session.execute(statement, as: "create publication \(config.publicationName)")
-        } catch {
-            var error = error
-            if error.sqlState == "42501" { error.remedy = "have the tables' owner run \(statement);" }
-            throw error
-        }
-        return try catalog.publishedTables(config.publicationName)
+        let creation = "CREATE PUBLICATION \(quotedName) FOR TABLE \(names) WITH (publish_via_partition_root = true)"
+        return Inspection(tables: wanted, creation: creation)
     }
 
     private func checkPatterns(_ tables: [TableRef]) throws(SourceError) {

@@ -113,6 +113,23 @@ public struct SourceCatalog {
         }
     }
 
+    /// How many rows the tables have by the planner's statistics; nil where a table was never analyzed.
+    public func estimatedRows(_ tables: [SourceTable]) throws(SourceError) -> Int? {
+        guard !tables.isEmpty else { return 0 }
+        let oids = tables.map { String($0.oid) }.joined(separator: ",")
+        let rows = try session.execute(
+            """
+            SELECT pg_catalog.sum(c.reltuples)::pg_catalog.int8, pg_catalog.bool_or(c.reltuples < 0)
+            FROM pg_catalog.pg_class c WHERE c.relkind = 'r' AND (c.oid IN (\(oids)) OR c.oid IN (
+              SELECT p.relid FROM pg_catalog.unnest(ARRAY[\(oids)]::pg_catalog.oid[]) t(root),
+                LATERAL pg_catalog.pg_partition_tree(t.root::pg_catalog.regclass) p))
+            """,
+            as: "estimate the tables' sizes"
+        )
+        guard let row = rows.first, row[1] == "f" else { return nil }
+        return row[0].flatMap { Int($0) }
+    }
+
     // MARK: Columns and keys
 
     private func addColumns(to tables: inout [SourceTable], published: [UInt32: Set<String>]) throws(SourceError) {
@@ -126,6 +143,8 @@ public struct SourceCatalog {
             tables[index].columns = (columns[oid] ?? []).filter { list?.contains($0.name) ?? !$0.isGenerated }
                 .map(\.definition)
             tables[index].key = SourceCatalog.key(keys[oid] ?? [], of: tables[index])
+            let carried = Set(tables[index].columns.map(\.name))
+            tables[index].leftOut = (columns[oid] ?? []).map(\.name).filter { !carried.contains($0) }
         }
     }
 

@@ -16,6 +16,8 @@ public struct SourceError: Error, Sendable {
         case slotLost
         /// The slot has moved on past the sink's position: changes are missing.
         case gap
+        /// Another daemon runs the pipeline, and this one is not to wait for it.
+        case slotInUse
         /// The sink's content comes from another system, slot or timeline.
         case foreignSystem
         /// The source's table and the sink's differ.

@@ -16,6 +16,8 @@ public struct SourceTable: Sendable {
     public var identity: ReplicaIdentity
     /// The publication's row filter, as SQL.
     public var rowFilter: String?
+    /// Columns that are not published: generated ones, and those that the publication's column list leaves out.
+    public var leftOut: [String] = []
 
     /// The pipeline's view of it under its name at the sink.
     public func schema(sinkName: String) -> TableSchema {

@@ -4,7 +4,8 @@ public enum EnvExample {
 
     /// The whole file.
     public static let text = [
-        header, section("Source", Variable.source), section("Sink", Variable.sink), section("Log", Variable.log),
+        header, section("Source", Variable.source), section("Sink", Variable.sink),
+        section("Daemon", Variable.daemon), section("Log", Variable.log),
     ]
     .joined(separator: "\n")
 

@@ -21,7 +21,7 @@ final class Rig: Sendable {
         file = directory + "/sink.db"
         var all = [
             "SOURCE_URL": server.url(), "SINK_URL": file, "LOG_LEVEL": "debug", "STATE_DIRECTORY": directory,
-            "SINK_RETRY_INITIAL_MS": "20", "SINK_RETRY_MAX_MS": "500",
+            "SINK_RETRY_INITIAL_MS": "20", "SINK_RETRY_MAX_MS": "500", "DBMAZZ_HTTP": "off",
         ]
         all.merge(environment) { $1 }
         daemon = Daemon(executable: Rig.executable, environment: all, directory: directory)

@@ -130,12 +130,41 @@ extension Integration {
             let pid = try #require(reader?.backendPID)
             try rig.insert(4...4)
             try rig.daemon.start()
-            let line = try rig.awaitLog("waiting for source")
-            #expect(line["cause"]?.contains("PID \(pid)") == true, "\(line)")
+            let line = try rig.awaitLog("standing by")
+            #expect(line["held_by"]?.contains("PID \(pid)") == true, "\(line)")
             sleepThread(.milliseconds(500))
             #expect(rig.daemon.isRunning)
             reader = nil
             try rig.awaitIDs([1, 2, 3, 4])
+            try rig.stopDaemon()
+        }
+
+        @Test("that loses the connection in the middle of a copy whose rows the sink has not taken copies again")
+        func cutDuringCopy() throws {
+            let rig = try Rig()
+            try rig.makeTable(rows: 300_000)
+            let proxy = try TcpProxy(target: rig.server.port)
+            defer { proxy.stop() }
+            rig.daemon.setEnvironment("SOURCE_URL", rig.server.url(port: proxy.port))
+            try rig.daemon.start()
+            for attempt in 1...3 {
+                #expect(
+                    eventually(within: .seconds(20)) {
+                        rig.daemon.logLines().filter { $0.event == "copy begins" }.count >= attempt
+                    }
+                )
+                // A batch is on its way to a file that another process holds.
+                let lock = try SQLiteFile(rig.file)
+                #expect(eventually(within: .seconds(10)) { (try? lock.lockExclusively()) != nil })
+                _ = rig.daemon.waitForLog(event: "sink waits", timeout: .seconds(5))
+                proxy.cut()
+                sleepThread(.milliseconds(300))
+                try lock.unlock()
+            }
+            try rig.awaitLog("streaming", within: .seconds(60))
+            try rig.waitForSink("SELECT count(*), sum(id) FROM t", [["INTEGER 300000", "INTEGER 45000150000"]])
+            try rig.insert(300_001...300_001)
+            try rig.waitForSink("SELECT count(*) FROM t", [["INTEGER 300001"]])
             try rig.stopDaemon()
         }
 

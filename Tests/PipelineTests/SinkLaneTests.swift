@@ -8,6 +8,17 @@ import Testing
 /// The sink's lane as dialogues: a command over the exchange, what the sink says to it, the answer.
 @Suite("SinkLane", .timeLimit(.minutes(1)))
 struct SinkLaneTests {
+    private static func config(_ retry: RetryPolicy) -> PipelineConfig {
+        var sink = SinkConfig(type: ScriptedSink.name, capabilities: ScriptedSink.capabilities)
+        sink.retry = retry
+        return PipelineConfig(
+            source: SourceConfig(url: Secret("host=none")),
+            sink: sink,
+            capabilities: ScriptedSink.capabilities,
+            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+        )
+    }
+
     private static let quick = RetryPolicy(
         maxRetries: 3,
         initial: .milliseconds(1),
@@ -41,10 +52,11 @@ struct SinkLaneTests {
         _ body: (SinkExchange) async throws -> Void
     ) async throws {
         let exchange = SinkExchange(waking: StopSignal())
+        let config = SinkLaneTests.config(policy)
         let lane = SinkLane(
             exchange: exchange,
-            policy: policy,
-            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }),
+            config: config,
+            monitor: PipelineMonitor(config),
             makeSink: { ScriptedSink(script: script) }
         )
         async let end: Void = lane.run()
@@ -178,10 +190,11 @@ struct SinkLaneTests {
     @Test("a sink that cannot be made fails the first command")
     func noSink() async throws {
         let exchange = SinkExchange(waking: StopSignal())
+        let config = SinkLaneTests.config(SinkLaneTests.quick)
         let lane = SinkLane(
             exchange: exchange,
-            policy: SinkLaneTests.quick,
-            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }),
+            config: config,
+            monitor: PipelineMonitor(config),
             makeSink: { () throws(SinkError) in
                 throw SinkError(.configuration, operation: "open", cause: "no such file", remedy: "make one")
             }

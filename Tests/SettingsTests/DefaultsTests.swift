@@ -17,6 +17,11 @@ import Testing
         #expect(settings.source.tables.isEmpty)
         #expect(settings.source.snapshot == source.snapshot)
         #expect(settings.source.heartbeatInterval == source.heartbeatInterval)
+        #expect(source.walAlarmBytes == settings.source.walAlarmBytes)
+        #expect(settings.operation.http?.description == "127.0.0.1:9187")
+        #expect(!settings.operation.isHTTPChosen)
+        #expect(settings.operation.readyMaxLag == DaemonSettings.Operation().readyMaxLag)
+        #expect(settings.operation.hangTimeout == DaemonSettings.Operation().hangTimeout)
         #expect(settings.logLevel == .info)
         #expect(settings.logFormat == .json)
         #expect(settings.notices.isEmpty)
@@ -69,8 +74,15 @@ import Testing
             "SINK_MEMORY_LIMIT_MB": "4", "SINK_MAX_RETRIES": "0", "SINK_RETRY_INITIAL_MS": "7",
             "SINK_RETRY_MAX_MS": "8", "SINK_SHUTDOWN_TIMEOUT_MS": "9", "SINK_DELETE_MODE": "soft",
             "SINK_AUDIT_COLUMNS": "yes", "SINK_ON_UNREPRESENTABLE": "error", "LOG_LEVEL": "WARN", "LOG_FORMAT": "text",
-            "STATE_DIRECTORY": "/var/lib/a:/var/lib/b",
+            "STATE_DIRECTORY": "/var/lib/a:/var/lib/b", "SOURCE_WAL_ALARM_MB": "3", "SINK_STANDBY": "refuse",
+            "DBMAZZ_HTTP": "[::1]:80", "DBMAZZ_READY_MAX_LAG": "5", "DBMAZZ_HANG_TIMEOUT_MS": "600",
         ])
+        #expect(settings.source.walAlarmBytes == 3 << 20)
+        #expect(settings.sink.standby == .refuse)
+        #expect(settings.operation.http == HTTPAddress(host: "::1", port: 80))
+        #expect(settings.operation.isHTTPChosen)
+        #expect(settings.operation.readyMaxLag == 5)
+        #expect(settings.operation.hangTimeout == .milliseconds(600))
         let source = settings.source
         #expect(source.url.value == "host=db dbname=shop replication=database")
         #expect(source.password?.value == " p w ")

@@ -63,13 +63,19 @@ import Testing
     func badCredential() {
         let directory = TemporaryDirectory()
         let path = directory.write([0xFF], as: "SINK_PASSWORD")
-        _ = directory.write("", as: "source_password")
         #expect(
             problemLines(["CREDENTIALS_DIRECTORY": directory.path]) == [
-                "SOURCE_PASSWORD comes from an empty file (\(directory.path)/source_password): write the value into it",
-                "SINK_PASSWORD comes from a file that is not UTF-8 text (\(path)): save the file as UTF-8",
+                "SINK_PASSWORD comes from a file that is not UTF-8 text (\(path)): save the file as UTF-8"
             ]
         )
+    }
+
+    @Test("an empty credential counts as none: units are made for all")
+    func emptyCredential() throws {
+        let directory = TemporaryDirectory()
+        _ = directory.write("\n", as: "SOURCE_PASSWORD")
+        let environment = ["SOURCE_URL": "host=db", "CREDENTIALS_DIRECTORY": directory.path]
+        #expect(try DaemonSettings.load(environment: environment).source.password == nil)
     }
 
     /// In a process of its own, which gets the secrets in the block of memory that the kernel made for it.

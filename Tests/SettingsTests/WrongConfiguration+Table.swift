@@ -2,7 +2,50 @@ extension WrongConfiguration {
     static let urlForms =
         "write a libpq URI (postgres://USER@HOST:PORT/DATABASE) or conninfo (host=HOST dbname=DATABASE)"
 
-    static let table = source + tables + sink + numbers + words + names + files
+    static let table = source + tables + sink + daemon + numbers + words + names + files
+
+    private static let daemon: [WrongConfiguration] = [
+        WrongConfiguration(
+            ["DBMAZZ_HTTP": "9187"],
+            "DBMAZZ_HTTP=\"9187\" has no host: write HOST:PORT or off, for example 127.0.0.1:9187"
+        ),
+        WrongConfiguration(
+            ["DBMAZZ_HTTP": ":8080"],
+            "DBMAZZ_HTTP=\":8080\" has no host: write HOST:PORT or off, for example 127.0.0.1:8080"
+        ),
+        WrongConfiguration(
+            ["DBMAZZ_HTTP": "http://127.0.0.1:9187/"],
+            "DBMAZZ_HTTP=\"http://127.0.0.1:9187/\" is not HOST:PORT: write HOST:PORT or off; leave the scheme and the "
+                + "path out"
+        ),
+        WrongConfiguration(
+            ["DBMAZZ_HTTP": "127.0.0.1:70000"],
+            "DBMAZZ_HTTP=\"127.0.0.1:70000\" has no port from 1 to 65535: write HOST:PORT or off, for example "
+                + "127.0.0.1:9187"
+        ),
+        WrongConfiguration(
+            ["DBMAZZ_HTTP": "::1:9187"],
+            "DBMAZZ_HTTP=\"::1:9187\" has an IPv6 address without brackets: write HOST:PORT or off, for example [::1]:9187"
+        ),
+        WrongConfiguration(
+            ["DBMAZZ_READY_MAX_LAG": "16MB"],
+            "DBMAZZ_READY_MAX_LAG=\"16MB\" has a unit, but the value is a plain number of bytes: write 0 to "
+                + "9223372036854775807, for example 16777216"
+        ),
+        WrongConfiguration(
+            ["DBMAZZ_HANG_TIMEOUT_MS": "5"],
+            "DBMAZZ_HANG_TIMEOUT_MS=\"5\" is out of range: write 100 to 86400000, for example 120000"
+        ),
+        WrongConfiguration(
+            ["SINK_STANDBY": "no"],
+            "SINK_STANDBY=\"no\" is none of the choices: write wait or refuse"
+        ),
+        WrongConfiguration(
+            ["SOURCE_WAL_ALARM_MB": "10G"],
+            "SOURCE_WAL_ALARM_MB=\"10G\" has a unit, but the value is a plain number of MiB: write 0 (never) or 1 to "
+                + "1073741824, for example 10240"
+        ),
+    ]
 
     private static let source: [WrongConfiguration] = [
         WrongConfiguration(
@@ -316,6 +359,10 @@ extension WrongConfiguration {
             ["SINK_USER_FILE": "/run/secrets/user"],
             "SINK_USER_FILE is not a variable of dbmazz-sink: only SOURCE_URL, SOURCE_PASSWORD, SINK_URL and "
                 + "SINK_PASSWORD can come from a file"
+        ),
+        WrongConfiguration(
+            ["DBMAZZ_HTPP": "off"],
+            "DBMAZZ_HTPP is not a variable of dbmazz-sink: did you mean DBMAZZ_HTTP?"
         ),
         WrongConfiguration(
             ["sink_type": "sqlite"],

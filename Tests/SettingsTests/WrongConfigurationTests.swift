@@ -102,7 +102,7 @@ struct WrongConfiguration: CustomTestStringConvertible, Sendable {
             ("SOURCE_DATE_EPOCH", "1700000000"), ("SINK_DB_SERVICE_HOST", "10.0.0.5"),
             ("SINK_DB_SERVICE_PORT_HTTP", "80"), ("SINK_DB_PORT", "tcp://10.0.0.5:80"),
             ("SINK_DB_PORT_80_TCP_ADDR", "10.0.0.5"), ("SINK_PORT", "tcp://10.0.0.5:80"), ("source_dir", "/src"),
-            ("LOG_COLOUR", "no"), ("DBMAZZ_ANYTHING", "1"),
+            ("LOG_COLOUR", "no"), ("DBMAZZ_TEST_SECONDS", "1"),
         ]
     )
     func foreign(name: String, value: String) {

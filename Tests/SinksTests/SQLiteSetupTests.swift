@@ -327,22 +327,22 @@ struct SQLiteConfigTests {
     @Test(
         "a SINK_URL that means something else is refused",
         arguments: [
-            ("sqlite://a.db", "SINK_URL=\"sqlite://a.db\" has two slashes and a relative path"),
-            ("postgres://h/d", "SINK_URL=\"postgres://h/d\" has the scheme \"postgres\""),
+            ("sqlite://a.db", "SINK_URL has two slashes and a relative path"),
+            ("postgres://u:hunter2@h/d", "SINK_URL has the scheme \"postgres\""),
             (
                 "sqlite:///a.db?mode=ro",
-                "SINK_URL=\"sqlite:///a.db?mode=ro\" has parameters, which sqlite does not take"
+                "SINK_URL has parameters, which sqlite does not take"
             ),
-            ("sqlite:a.db", "SINK_URL=\"sqlite:a.db\" is no path"), ("file:a.db", "SINK_URL=\"file:a.db\" is no path"),
-            (":memory:", "SINK_URL=\":memory:\" would be lost with the process"), ("", "SINK_URL=\"\" names no file"),
-            ("/data/", "SINK_URL=\"/data/\" names no file"),
+            ("sqlite:a.db", "SINK_URL is no path"), ("file:a.db", "SINK_URL is no path"),
+            (":memory:", "SINK_URL would be lost with the process"), ("", "SINK_URL names no file"),
+            ("/data/", "SINK_URL names no file"),
         ]
     )
     func wrongPaths(url: String, cause: String) throws {
         let error = #expect(throws: SinkError.self) { _ = try config(url) }
         #expect(error?.kind == .configuration)
         #expect(error?.cause.hasPrefix(cause) == true)
-        #expect(error?.cause.hasSuffix("write sqlite:///absolute/path.db or a path") == true || url == "postgres://h/d")
+        #expect(error?.cause.hasSuffix("write sqlite:///absolute/path.db or a path") == true)
     }
 
     @Test("settings that sqlite does not have are all named at once, without their values")

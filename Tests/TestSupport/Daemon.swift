@@ -53,6 +53,34 @@ public final class Daemon: Sendable {
         state.withLock { $0.environment[name] = value }
     }
 
+    /// Sets the command line for the next start.
+    public func setArguments(_ arguments: [String]) {
+        state.withLock { $0.arguments = arguments }
+    }
+
+    /// Runs a command of the program to its end, with the daemon's variables.
+    public func command(_ arguments: String..., timeout: Duration = .seconds(60)) throws -> CommandResult {
+        let environment = state.withLock { $0.environment }
+        let name = "\(directory)/command.\(UInt32.random(in: 0...(.max)))"
+        let process = try ChildProcess(
+            executable: executable,
+            arguments: arguments,
+            environment: environment,
+            standardOutput: name + ".out",
+            standardError: name + ".err",
+            workingDirectory: directory
+        )
+        guard let status = process.waitForExit(timeout: timeout) else {
+            process.kill(SIGKILL)
+            throw HarnessError("\(arguments) did not end within \(timeout)")
+        }
+        return CommandResult(
+            status: status,
+            output: readText(name + ".out") ?? "",
+            error: readText(name + ".err") ?? ""
+        )
+    }
+
     /// Starts the program; `failpoint` ("name" or "name@N") is for this run alone.
     public func start(failpoint: String? = nil) throws {
         try state.withLock { state in

@@ -8,6 +8,7 @@ public final class TcpProxy: Sendable {
 
     fileprivate enum Command {
         case cut(reset: Bool)
+        case orphan
         case stop
     }
 
@@ -51,6 +52,9 @@ public final class TcpProxy: Sendable {
     ///
     /// - Parameter reset: Both sides see "connection reset" rather than an orderly end.
     public func cut(reset: Bool = true) { send(.cut(reset: reset)) }
+
+    /// Closes every connection at the client's end only: the target goes on believing in it.
+    public func orphan() { send(.orphan) }
 
     /// Forwards nothing any more in either direction; connections stay open, new ones are accepted and wait.
     public func stall() { change { $0.stalled = true } }
@@ -131,6 +135,8 @@ private struct RelayLoop {
     let listener: Int32
     let wake: Int32
     var relays: [Relay] = []
+    /// Sockets to the target whose client is gone.
+    var orphans: [Int32] = []
     var chunk = [UInt8](repeating: 0, count: 65_536)
 
     init(listener: Int32, wake: Int32) {
@@ -149,8 +155,10 @@ private struct RelayLoop {
             for command in commands {
                 switch command {
                 case .cut(let reset): closeAll(reset: reset)
+                case .orphan: orphanAll()
                 case .stop:
                     closeAll(reset: false)
+                    for socket in orphans { close(socket) }
                     close(listener)
                     proxy.closeWakePipe()
                     return
@@ -251,6 +259,14 @@ private struct RelayLoop {
         }
         relays.append(Relay(client: client, target: target))
         proxy.access { $0.accepted += 1 }
+    }
+
+    private mutating func orphanAll() {
+        for relay in relays {
+            closeSocket(relay.client, reset: true)
+            orphans.append(relay.target)
+        }
+        relays = []
     }
 
     private mutating func closeAll(reset: Bool) {

@@ -2,11 +2,11 @@ import Glibc
 import Synchronization
 
 /// A thread of its own for code that blocks (libpq, poll).
-final class WorkerThread: Sendable {
+public final class WorkerThread: Sendable {
     private let finished = Mutex(false)
 
     /// Starts `body` on a new thread.
-    init(_ body: @escaping @Sendable () -> Void) {
+    public init(_ body: @escaping @Sendable () -> Void) {
         let entry = Entry { [finished = FinishedFlag(owner: self)] in
             body()
             finished.set()
@@ -28,12 +28,12 @@ final class WorkerThread: Sendable {
     }
 
     /// Waits until the thread's body has returned.
-    func join() {
+    public func join() {
         while !finished.withLock({ $0 }) { sleepThread(.milliseconds(1)) }
     }
 
     /// True until the body has returned.
-    var isRunning: Bool { !finished.withLock { $0 } }
+    public var isRunning: Bool { !finished.withLock { $0 } }
 
     private final class Entry: Sendable {
         let body: @Sendable () -> Void

@@ -21,3 +21,9 @@ void linux_eventfd_signal(int fd);
 
 /// Resets an eventfd to zero.
 void linux_eventfd_clear(int fd);
+
+/// Makes `fd` refer to what `with` refers to, and closes what it referred to before; closed on exec.
+void linux_replace_descriptor(int with, int fd);
+
+/// Ends the calling thread alone, at once: for failpoints.
+void linux_exit_thread(void);

@@ -22,6 +22,11 @@ struct SettingsLoader {
     mutating func load() throws(SettingsProblems) -> DaemonSettings {
         let source = loadSource()
         let sink = loadSink()
+        var daemon = DaemonSettings.Operation()
+        daemon.http = values.listenAddress(.http)
+        daemon.isHTTPChosen = values.isSet(.http)
+        daemon.readyMaxLag = values.wholeNumber(.readyMaxLag) ?? daemon.readyMaxLag
+        daemon.hangTimeout = values.milliseconds(.hangTimeout)
         let level = values.choice(.logLevel).flatMap(Logger.Level.init(rawValue:)) ?? .info
         let format = values.choice(.logFormat).flatMap(LogFormat.init(rawValue:)) ?? .json
         let problems = values.problems + refusals + inputs.problems
@@ -29,6 +34,7 @@ struct SettingsLoader {
         return DaemonSettings(
             source: source,
             sink: sink,
+            operation: daemon,
             logLevel: level,
             logFormat: format,
             resolved: values.resolved,
@@ -46,6 +52,7 @@ struct SettingsLoader {
         config.snapshot = values.choice(.sourceSnapshot).flatMap(SnapshotMode.init(rawValue:)) ?? config.snapshot
         let heartbeat = values.wholeNumber(.sourceHeartbeatInterval)
         config.heartbeatInterval = heartbeat.flatMap { $0 > 0 ? .milliseconds($0) : nil }
+        config.walAlarmBytes = values.wholeNumber(.sourceWALAlarm).flatMap { $0 > 0 ? $0 << 20 : nil }
         if let url, config.password != nil, SourceURLShape.hasPassword(url.value) {
             notices.append("SOURCE_PASSWORD has no effect: SOURCE_URL has a password")
         }
@@ -157,5 +164,6 @@ struct SettingsLoader {
         config.onUnrepresentable =
             values.choice(.sinkOnUnrepresentable).flatMap(UnrepresentablePolicy.init(rawValue:))
             ?? config.onUnrepresentable
+        config.standby = values.choice(.sinkStandby).flatMap(StandbyMode.init(rawValue:)) ?? config.standby
     }
 }

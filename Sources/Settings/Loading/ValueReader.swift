@@ -36,6 +36,11 @@ struct ValueReader {
         }
     }
 
+    /// The address; nil for `off`.
+    mutating func listenAddress(_ variable: Variable) -> HTTPAddress? {
+        read(variable) { (text) throws(ValueMistake) in try HTTPAddress.parse(text) } ?? nil
+    }
+
     mutating func text(_ variable: Variable) -> String? {
         let kind = variable.kind
         return read(variable) { (text) throws(ValueMistake) in

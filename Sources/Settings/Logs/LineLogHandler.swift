@@ -55,18 +55,11 @@ public struct LineLogHandler<Format: LogLineFormat>: LogHandler {
 
     /// Writes the event.
     public func log(event: LogEvent) {
-        guard write(event.message.description, level: event.level, metadata: fields(of: event)) else { return }
+        let facts = LogFacts.merged(metadata, metadataProvider, event)
+        guard write(event.message.description, level: event.level, metadata: facts) else { return }
         let dropped = output.takeDroppedLines()
         guard dropped > 0 else { return }
         write("log lines lost", level: .warning, metadata: ["lines": .stringConvertible(dropped)])
-    }
-
-    private func fields(of event: LogEvent) -> Logger.Metadata {
-        var fields = metadata
-        if let provided = metadataProvider?.get() { fields.merge(provided) { $1 } }
-        if let explicit = event.metadata { fields.merge(explicit) { $1 } }
-        if let error = event.error, fields["error"] == nil { fields["error"] = "\(error)" }
-        return fields
     }
 
     /// Whether the line was taken.

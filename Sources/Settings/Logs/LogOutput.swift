@@ -17,6 +17,8 @@ public final class LogOutput: Sendable {
     private struct State {
         var droppedLines = 0
         var isStalled = false
+        /// What stands below the last line of a terminal.
+        var footer = ""
         /// A dropped line had already begun: the next one has to start on a line of its own.
         var isMidLine = false
     }
@@ -55,6 +57,21 @@ public final class LogOutput: Sendable {
         }
     }
 
+    /// Shows a line below the log on a terminal, until the next one; nothing elsewhere.
+    ///
+    /// Empty takes it away.
+    public func setFooter(_ text: String) {
+        guard isTerminal else { return }
+        state.withLock { state in
+            guard state.footer != text else { return }
+            state.footer = text
+            _ = send(Array("\(Self.eraseLine)\(text)".utf8)[...], isStalled: state.isStalled)
+        }
+    }
+
+    /// ECMA-48: to the line's begin, then erase to its end.
+    private static let eraseLine = "\r\u{1B}[K"
+
     /// Writes a line, by one system call where the line is not longer than a pipe takes.
     ///
     /// - Returns: whether the line was taken.
@@ -62,6 +79,7 @@ public final class LogOutput: Sendable {
         state.withLock { state in
             let newline = [UInt8(ascii: "\n")]
             if state.isMidLine, send(newline[...], isStalled: state.isStalled) == 1 { state.isMidLine = false }
+            let line = state.footer.isEmpty ? line : Array(Self.eraseLine.utf8) + line + Array(state.footer.utf8)
             let written = state.isMidLine ? 0 : send(line[...], isStalled: state.isStalled)
             state.isStalled = written < line.count
             guard state.isStalled else { return true }

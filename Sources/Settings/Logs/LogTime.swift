@@ -27,7 +27,7 @@ public struct LogTime: Sendable {
     }
 
     /// The form `2026-11-22 10:00:00.123`.
-    var forPeople: String {
+    public var forPeople: String {
         let (date, time) = parts
         return "\(date) \(time).\(Self.digits(nanoseconds / 1_000_000, 3))"
     }

@@ -32,6 +32,17 @@ public struct TextLogLine: LogLineFormat {
         line += "\n".utf8
     }
 
+    /// The event and its facts without time, level and colours: for a log that keeps those apart.
+    public static func body(_ message: String, _ metadata: Logger.Metadata) -> String {
+        var line: [UInt8] = []
+        appendBare(message, to: &line)
+        for (key, value) in metadata.sorted(by: { $0.key < $1.key }) {
+            line += " \(key)=".utf8
+            append(text(of: value), to: &line)
+        }
+        return String(decoding: line, as: UTF8.self)
+    }
+
     /// The value bare where it is one word, else between quotes.
     private static func append(_ text: String, to line: inout [UInt8]) {
         let isWord = !text.utf8.contains {
@@ -54,7 +65,8 @@ public struct TextLogLine: LogLineFormat {
         }
     }
 
-    private static func text(of value: Logger.MetadataValue) -> String {
+    /// A fact's value as text.
+    public static func text(of value: Logger.MetadataValue) -> String {
         switch value {
         case .string(let text): text
         case .stringConvertible(let value): value.description

@@ -12,6 +12,7 @@ extension Variable {
         case .slotName: "1 to 63 of a-z, 0-9 and _"
         case .tablePatterns: "a comma list of SCHEMA.TABLE, where * stands for any characters"
         case .tableNameTemplate: "text with {table} and, where wanted, {schema}"
+        case .listenAddress: "HOST:PORT or off"
         case .choice(let words, _): words.joinedAsChoice
         case .sink: sinks.map(\.name).joinedAsChoice
         case .wholeNumber(let range, _, let special):

@@ -52,6 +52,8 @@ extension Variable {
         case choice([String], aliases: [String: String] = [:])
         /// The name of a sink that this build has.
         case sink
+        /// Where to listen: `HOST:PORT`, or `off`.
+        case listenAddress
         /// A whole number; a word may stand for one value outside the range.
         case wholeNumber(ClosedRange<Int>, unit: Unit, special: Special? = nil)
     }

@@ -4,18 +4,21 @@ import CdcCore
 /// the loader; messages and `env.example` follow.
 extension Variable {
     /// Every variable, in the order in which `env.example` lists them.
-    public static let all: [Variable] = source + sink + log
+    public static let all: [Variable] = source + sink + daemon + log
 
     static let source: [Variable] = [
         sourceURL, sourcePassword, sourceSlotName, sourcePublicationName, sourceTables, sourceSnapshot,
-        sourceHeartbeatInterval,
+        sourceHeartbeatInterval, sourceWALAlarm,
     ]
 
     static let sink: [Variable] = [
         sinkType, sinkURL, sinkPort, sinkDatabase, sinkSchema, sinkUser, sinkPassword, sinkPipeline, sinkTableName,
         sinkBatchSize, sinkBatchBytes, sinkFlushInterval, sinkMemoryLimit, sinkMaxRetries, sinkRetryInitial,
         sinkRetryMax, sinkShutdownTimeout, sinkDeleteMode, sinkAuditColumns, sinkOnUnrepresentable,
+        sinkStandby,
     ]
+
+    static let daemon: [Variable] = [http, readyMaxLag, hangTimeout]
 
     static let log: [Variable] = [logLevel, logFormat]
 
@@ -75,6 +78,15 @@ extension Variable {
         example: "10000",
         meaning: "How often a small message is written to the source's WAL, so that the slot of an idle database moves "
             + "on."
+    )
+
+    static let sourceWALAlarm = Variable(
+        "SOURCE_WAL_ALARM_MB",
+        .wholeNumber(1...1_073_741_824, unit: .mebibytes, special: Special(text: "0", meaning: "never")),
+        default: .value("10240"),
+        example: "20480",
+        meaning: "An alarm is raised when the slot makes the source keep more WAL than this, in MiB. A source with "
+            + "max_slot_wal_keep_size also raises one when less than half of that is left."
     )
 
     // MARK: Sink
@@ -149,7 +161,7 @@ extension Variable {
         .wholeNumber(1...1_000_000, unit: .count),
         default: .sink(.batchSize),
         example: "10000",
-        meaning: "Rows of one table after which a batch is written."
+        meaning: "Rows after which a batch is written."
     )
     static let sinkBatchBytes = Variable(
         "SINK_BATCH_BYTES",
@@ -233,6 +245,43 @@ extension Variable {
         example: "error",
         meaning: "What happens to a value that the target cannot hold exactly. error stops the daemon and names table "
             + "and column."
+    )
+
+    static let sinkStandby = Variable(
+        "SINK_STANDBY",
+        .choice(StandbyMode.allCases.map(\.rawValue)),
+        default: .value("wait"),
+        example: "wait",
+        meaning:
+            "What a daemon does whose pipeline another daemon runs: wait stands by and takes over when the other is "
+            + "gone, refuse ends."
+    )
+
+    // MARK: Daemon
+
+    static let http = Variable(
+        "DBMAZZ_HTTP",
+        .listenAddress,
+        default: .value("127.0.0.1:9187"),
+        example: "127.0.0.1:9187",
+        meaning: "Where /healthz, /readyz, /metrics, /status and the status page are served; everybody who reaches the "
+            + "address may read them. If the default's port is taken, the daemon warns and runs without."
+    )
+    static let readyMaxLag = Variable(
+        "DBMAZZ_READY_MAX_LAG",
+        .wholeNumber(0...Int.max, unit: .bytes),
+        default: .value("67108864"),
+        example: "16777216",
+        meaning:
+            "With more WAL than this, in bytes, between target and source /readyz says that the daemon is not ready."
+    )
+    static let hangTimeout = Variable(
+        "DBMAZZ_HANG_TIMEOUT_MS",
+        .wholeNumber(100...86_400_000, unit: .milliseconds),
+        default: .value("60000"),
+        example: "120000",
+        meaning: "How long a part of the daemon may be late, and a call into the target may take, before it counts as "
+            + "hung: then /healthz fails and systemd's watchdog is fed no more. A large commit gets a second more for each MiB."
     )
 
     // MARK: Log

@@ -28,22 +28,23 @@ struct SQLiteConfig {
     private static func path(_ config: SinkConfig, _ check: inout SettingsCheck) -> String {
         guard let url = config.url else { return config.stateDirectory + "/dbmazz-sink.db" }
         let example = "write sqlite:///absolute/path.db or a path"
+        // Never the value itself: an address that was meant for another sink may hold a password.
         var path = url
         if let (scheme, rest) = schemeAndRest(of: url) {
             path = String(rest)
             if scheme != "sqlite" {
-                check.add("SINK_URL=\"\(url)\" has the scheme \"\(scheme)\": for sqlite \(example)")
+                check.add("SINK_URL has the scheme \"\(scheme)\": for sqlite \(example)")
             } else if !path.hasPrefix("/") {
-                check.add("SINK_URL=\"\(url)\" has two slashes and a relative path: \(example)")
+                check.add("SINK_URL has two slashes and a relative path: \(example)")
             } else if path.utf8.contains(UInt8(ascii: "?")) {
-                check.add("SINK_URL=\"\(url)\" has parameters, which sqlite does not take: \(example)")
+                check.add("SINK_URL has parameters, which sqlite does not take: \(example)")
             }
         } else if url.hasPrefix("sqlite:") || url.hasPrefix("file:") {
-            check.add("SINK_URL=\"\(url)\" is no path: \(example)")
+            check.add("SINK_URL is no path: \(example)")
         } else if url.hasPrefix(":") {
-            check.add("SINK_URL=\"\(url)\" would be lost with the process: \(example)")
+            check.add("SINK_URL would be lost with the process: \(example)")
         }
-        if path.isEmpty || path.hasSuffix("/") { check.add("SINK_URL=\"\(url)\" names no file: \(example)") }
+        if path.isEmpty || path.hasSuffix("/") { check.add("SINK_URL names no file: \(example)") }
         return path
     }
 

@@ -17,24 +17,67 @@ struct SQLiteSetup {
         let remedy: String
     }
 
+    /// What is to be done for one table, or why it cannot be taken.
+    private struct Verdict {
+        var statements: [String] = []
+        var differences: [Difference] = []
+    }
+
     /// Runs inside a transaction of the caller, who rolls back on an error: either everything is set up or nothing.
     func run(_ tables: [TableSchema]) throws(SinkError) {
-        try report(
-            SQLiteNames(auditColumns: config.auditColumns).problems(of: tables).map {
-                Difference(table: $0.table, cause: $0.cause, remedy: $0.remedy)
-            },
-            kind: .configuration
-        )
+        try report(nameProblems(of: tables), kind: .configuration)
         try state.create()
         try checkIdentity()
-        let registered = try state.registrations(pipeline.name)
-        var differences: [Difference] = []
-        for table in tables {
-            differences += try prepare(table, registered: registered[table.ref])
-        }
-        try report(differences, kind: .schemaMismatch)
+        let verdicts = try verdicts(tables)
+        try report(verdicts.flatMap(\.differences), kind: .schemaMismatch)
+        for (table, verdict) in zip(tables, verdicts) { try execute(verdict.statements, for: table) }
         try state.saveIdentity(pipeline)
         for table in tables { try state.register(table, pipeline.name) }
+    }
+
+    /// What ``run(_:)`` would do and refuse; changes nothing.
+    func plan(_ tables: [TableSchema]) throws(SinkError) -> [TablePlan] {
+        let problems = nameProblems(of: tables)
+        try checkIdentity()
+        let verdicts = try verdicts(tables)
+        return zip(tables, verdicts).map { table, verdict in
+            let differences = problems.filter { $0.table == table.ref } + verdict.differences
+            return TablePlan(
+                table: table.ref,
+                sinkName: table.sinkName,
+                columns: SQLiteColumn.all(of: table, audit: config.auditColumns).map {
+                    TablePlan.Column(name: $0.name, type: $0.declaredType)
+                },
+                statements: verdict.statements,
+                problems: differences.map { "\($0.cause); \($0.remedy)" }
+            )
+        }
+    }
+
+    private func nameProblems(of tables: [TableSchema]) -> [Difference] {
+        SQLiteNames(auditColumns: config.auditColumns).problems(of: tables).map {
+            Difference(table: $0.table, cause: $0.cause, remedy: $0.remedy)
+        }
+    }
+
+    private func verdicts(_ tables: [TableSchema]) throws(SinkError) -> [Verdict] {
+        let isKnown = try state.hasTables()
+        let registered = isKnown ? try state.registrations(pipeline.name) : [:]
+        var verdicts: [Verdict] = []
+        for table in tables {
+            verdicts.append(try judge(table, registered: registered[table.ref], isKnown: isKnown))
+        }
+        return verdicts
+    }
+
+    private func execute(_ statements: [String], for table: TableSchema) throws(SinkError) {
+        do throws(SinkError) {
+            for statement in statements { try connection.execute(statement, operation: "create table") }
+        } catch {
+            var error = error
+            error.table = table.ref
+            throw error
+        }
     }
 
     private func checkIdentity() throws(SinkError) {
@@ -51,45 +94,37 @@ struct SQLiteSetup {
 
     // MARK: One table
 
-    private func prepare(_ table: TableSchema, registered: SQLiteState.Registration?) throws(SinkError) -> [Difference]
-    {
+    private func judge(
+        _ table: TableSchema,
+        registered: SQLiteState.Registration?,
+        isKnown: Bool
+    ) throws(SinkError) -> Verdict {
         let there = try SQLiteTable.read(table.sinkName, connection)
         if let registered {
             if registered.sinkTable.sqliteFolded != table.sinkName.sqliteFolded {
-                return [renamed(table, from: registered.sinkTable)]
+                return Verdict(differences: [renamed(table, from: registered.sinkTable)])
             }
-            if there == nil && registered.consistentPoint != nil { return [lost(table)] }
-        } else if let owner = try owner(of: table.sinkName) {
-            return [owned(table, by: owner)]
+            if there == nil && registered.consistentPoint != nil { return Verdict(differences: [lost(table)]) }
+        } else if isKnown, let owner = try owner(of: table.sinkName) {
+            return Verdict(differences: [owned(table, by: owner)])
         }
-        guard let there else {
-            try create(table)
-            return []
-        }
+        guard let there else { return Verdict(statements: creation(of: table)) }
         let differences = compare(table, there)
-        if differences.isEmpty, registered == nil, try !isEmpty(table.sinkName) { return [foreign(table)] }
-        return differences
+        if differences.isEmpty, registered == nil, try !isEmpty(table.sinkName) {
+            return Verdict(differences: [foreign(table)])
+        }
+        return Verdict(differences: differences)
     }
 
-    private func create(_ table: TableSchema) throws(SinkError) {
+    private func creation(of table: TableSchema) -> [String] {
         var parts = SQLiteColumn.all(of: table, audit: config.auditColumns).map(\.definition)
         if table.hasKey {
             // A single INTEGER column becomes SQLite's own row number this way: one tree instead of two.
             let key = table.key.map { table.columns[$0].name.quotedIdentifier }.joined(separator: ", ")
             parts.append("PRIMARY KEY(\(key))")
         }
-        let name = table.sinkName.quotedIdentifier
-        do throws(SinkError) {
-            try connection.execute(
-                "CREATE TABLE \(name)(\(parts.joined(separator: ", "))) STRICT",
-                operation: "create table"
-            )
-            if let index = oldRowIndex(table) { try connection.execute(index, operation: "create index") }
-        } catch {
-            var error = error
-            error.table = table.ref
-            throw error
-        }
+        let create = "CREATE TABLE \(table.sinkName.quotedIdentifier)(\(parts.joined(separator: ", "))) STRICT"
+        return [create] + [oldRowIndex(table)].compactMap(\.self)
     }
 
     /// Without a key, under REPLICA IDENTITY FULL, each update and delete looks its row up by its values: without an index
@@ -100,9 +135,11 @@ struct SQLiteSetup {
         let columns = narrow.isEmpty ? table.columns.prefix(1) : narrow
         guard !columns.isEmpty else { return nil }
         let names = columns.map { $0.name.quotedIdentifier }.joined(separator: ", ")
-        let index = "dbmazz_old_row_\(table.sinkName)".quotedIdentifier
+        let index = SQLiteSetup.oldRowIndexName(table).quotedIdentifier
         return "CREATE INDEX \(index) ON \(table.sinkName.quotedIdentifier)(\(names))"
     }
+
+    private static func oldRowIndexName(_ table: TableSchema) -> String { "dbmazz_old_row_\(table.sinkName)" }
 
     private func isEmpty(_ name: String) throws(SinkError) -> Bool {
         try connection.rows("SELECT 1 FROM \(name.quotedIdentifier) LIMIT 1", operation: "look into table").isEmpty
@@ -159,7 +196,10 @@ struct SQLiteSetup {
         }
         for column in extra {
             let quoted = column.name.quotedIdentifier
-            add("column \(quoted) is not in the source", "ALTER TABLE \(name) DROP COLUMN \(quoted);")
+            // SQLite does not drop a column that an index uses, and ours for old rows may.
+            let index =
+                table.hasKey ? "" : "DROP INDEX IF EXISTS \(SQLiteSetup.oldRowIndexName(table).quotedIdentifier); "
+            add("column \(quoted) is not in the source", "\(index)ALTER TABLE \(name) DROP COLUMN \(quoted);")
         }
         return differences
     }

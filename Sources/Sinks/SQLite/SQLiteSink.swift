@@ -82,6 +82,14 @@ public final class SQLiteSink: Sink {
         }
     }
 
+    /// Reads the file's catalog, if there is a file, and compares.
+    public func plan(_ tables: [TableSchema], for pipeline: PipelineIdentity) async throws(SinkError) -> [TablePlan] {
+        let exists = try SQLiteFileCheck.exists(config)
+        // Where there is no file yet, everything is missing, as in an empty one.
+        let connection = exists ? try open(creating: false) : try SQLiteConnection(path: ":memory:", creating: true)
+        return try SQLiteSetup(connection: connection, config: config, pipeline: pipeline).plan(tables)
+    }
+
     /// Creates the file, the state tables and the missing tables, in one transaction; reports every difference at once.
     public func setup(_ tables: [TableSchema], for pipeline: PipelineIdentity) async throws(SinkError) {
         try SQLiteFileCheck.requireDirectory(config)

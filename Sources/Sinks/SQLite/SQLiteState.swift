@@ -157,7 +157,8 @@ struct SQLiteState {
         )
     }
 
-    private func hasTables() throws(SinkError) -> Bool {
+    /// Whether the file has the sink's own tables.
+    func hasTables() throws(SinkError) -> Bool {
         let names = [SQLiteState.positionTable, SQLiteState.tableTable]
         let rows = try connection.rows(
             "SELECT name FROM sqlite_schema WHERE type='table' AND name IN (?1, ?2)",

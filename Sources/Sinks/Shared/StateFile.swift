@@ -169,7 +169,8 @@ struct StateFile {
         let file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
         guard file >= 0 else { throw failure(operation) }
         let bytes = Array(text.utf8)
-        let isWritten = bytes.withUnsafeBytes { FileOutput.write(file, $0) }.error == 0 && fsync(file) == 0
+        let isWritten =
+            bytes.withUnsafeBytes { FileOutput(file).write($0, deadline: .now) }.error == 0 && fsync(file) == 0
         let code = errno
         Glibc.close(file)
         errno = code

@@ -31,6 +31,12 @@ final class JSONBuffer {
         base = UnsafeMutablePointer.allocate(capacity: capacity)
     }
 
+    /// Drops the first bytes.
+    func removeFirst(_ length: Int) {
+        memmove(base, base + length, count - length)
+        count -= length
+    }
+
     /// Drops the bytes before `begin`, and everything behind the line that `begin` lies in.
     func keepLine(from begin: Int) {
         var end = begin

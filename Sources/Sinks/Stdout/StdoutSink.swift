@@ -19,10 +19,13 @@ public final class StdoutSink: Sink {
     )
 
     private let file: Int32
+    private let target: FileOutput
     private let stateDirectory: String
     private let output = JSONBuffer()
     /// Whether the buffer's first bytes are the rest of a line whose beginning is printed.
     private var beginsInsideLine = false
+    /// The batch that failed, and how many of its changes are printed or in the buffer: its repetition goes on there.
+    private var interrupted: (batch: ObjectIdentifier, version: RowVersion, changes: Int)?
     private var encoders: [TableRef: StdoutEncoder] = [:]
     private var state: StateFile?
     private var written: SourcePosition?
@@ -42,6 +45,7 @@ public final class StdoutSink: Sink {
         check.refuseTableSettings(of: config)
         try check.finish()
         self.file = file
+        target = FileOutput(file)
         stateDirectory = config.stateDirectory
     }
 
@@ -49,7 +53,8 @@ public final class StdoutSink: Sink {
     public func validateConnection() async throws(SinkError) {
         // A reader that went away is an error of write(2), not the end of the process.
         signal(SIGPIPE, SIG_IGN)
-        guard fcntl(file, F_GETFL) >= 0 else {
+        let flags = fcntl(file, F_GETFL)
+        guard flags >= 0, flags & O_ACCMODE != O_RDONLY else {
             throw SinkError(
                 .configuration,
                 operation: "check output",
@@ -92,14 +97,18 @@ public final class StdoutSink: Sink {
     }
 
     /// Prints the batch's changes in arrival order; returns when write(2) has taken the last byte.
+    ///
+    /// A batch that failed goes on where it stopped when it is repeated.
     public func writeBatch(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) -> SinkResult {
         let now = Timestamp.nowMilliseconds()
-        for index in 0..<batch.changeCount {
+        for index in resume(batch)..<batch.changeCount {
             let change = batch.change(index)
-            try encode(change, of: batch, now: now)
-            if output.count >= StdoutSink.flushSize { try flush() }
+            try encode(change, of: batch, now: now, deadline)
+            interrupted?.changes = index + 1
+            if output.count >= StdoutSink.flushSize { try flush(deadline) }
         }
-        try flush()
+        try flush(deadline)
+        interrupted = nil
         if batch.commitsUnit, let position = batch.position { written = position }
         return SinkResult(
             recordsWritten: batch.changeCount,
@@ -108,13 +117,37 @@ public final class StdoutSink: Sink {
         )
     }
 
-    /// Does nothing: what is printed cannot be taken back.
-    public func discardOpenUnit() async {}
+    /// The first change that is neither printed nor in the buffer.
+    private func resume(_ batch: CdcBatch) -> Int {
+        let id = ObjectIdentifier(batch)
+        let version =
+            batch.isEmpty ? RowVersion(commitLSN: .zero, ordinal: 0) : batch.version(of: batch.change(0))
+        if let interrupted, interrupted.batch == id, interrupted.version == version { return interrupted.changes }
+        forgetInterrupted()
+        interrupted = (id, version, 0)
+        return 0
+    }
+
+    /// Another batch follows: of what is in the buffer only a line that has begun counts.
+    private func forgetInterrupted() {
+        interrupted = nil
+        if beginsInsideLine { output.keepLine(from: 0) } else { output.removeAll() }
+    }
+
+    /// What is printed cannot be taken back; what is not will come again.
+    public func discardOpenUnit() async {
+        forgetInterrupted()
+    }
 
     /// Does nothing: standard output belongs to the process.
     public func close() async {}
 
-    private func encode(_ change: Change, of batch: CdcBatch, now: Int64) throws(SinkError) {
+    private func encode(
+        _ change: Change,
+        of batch: CdcBatch,
+        now: Int64,
+        _ deadline: ContinuousClock.Instant
+    ) throws(SinkError) {
         let encoder = encoder(for: batch.tables[Int(change.table)])
         let begin = output.count
         do throws(StdoutEncoder.Problem) {
@@ -122,7 +155,7 @@ public final class StdoutSink: Sink {
         } catch {
             // Whole lines only: those before this row are printed.
             output.truncate(to: begin)
-            try flush()
+            try flush(deadline)
             throw refusal(error, encoder.schema, lsn: batch.version(of: change).commitLSN)
         }
     }
@@ -134,20 +167,15 @@ public final class StdoutSink: Sink {
         return encoder
     }
 
-    private func flush() throws(SinkError) {
+    private func flush(_ deadline: ContinuousClock.Instant) throws(SinkError) {
         guard output.count > 0 else { return }
-        let outcome = FileOutput.write(file, output.bytes)
+        let outcome = target.write(output.bytes, deadline: deadline)
         guard outcome.error != 0 else {
             beginsInsideLine = false
             return output.removeAll()
         }
-        // The batch will be repeated, but a line that was cut must first come to its end.
         if outcome.count > 0 { beginsInsideLine = output.bytes[outcome.count - 1] != UInt8(ascii: "\n") }
-        if beginsInsideLine {
-            output.keepLine(from: outcome.count)
-        } else {
-            output.removeAll()
-        }
+        output.removeFirst(outcome.count)
         let reason = String(cString: strerror(outcome.error))
         switch outcome.error {
         case EPIPE, EBADF:
@@ -157,12 +185,19 @@ public final class StdoutSink: Sink {
                 cause: "nobody reads standard output any more (\(reason))",
                 remedy: "start the daemon again together with its reader; nothing unread was acknowledged"
             )
+        case ETIMEDOUT:
+            throw SinkError(
+                .retriable,
+                operation: "write output",
+                cause: "the reader of standard output takes nothing",
+                remedy: "see what it waits for; the daemon goes on when it reads again"
+            )
         default:
             throw SinkError(
                 .retriable,
                 operation: "write output",
                 cause: reason,
-                remedy: "make room where standard output goes; lines are repeated from the last acknowledged commit"
+                remedy: "make room where standard output goes; the daemon goes on where it stopped"
             )
         }
     }

@@ -1,0 +1,55 @@
+/// What a sink makes of a table: what `dbmazz-sink validate` shows.
+public struct TablePlan: Sendable {
+    /// A column at the target.
+    public struct Column: Sendable {
+        /// Its name.
+        public var name: String
+        /// Its type there, as the target writes it.
+        public var type: String
+
+        /// Makes a column.
+        public init(name: String, type: String) {
+            self.name = name
+            self.type = type
+        }
+    }
+
+    /// The source's table.
+    public var table: TableRef
+    /// The table's name at the target.
+    public var sinkName: String
+    /// The columns that it has, or will get, there.
+    public var columns: [Column]
+    /// What ``Sink/setup(_:for:)`` will run; empty where everything is there.
+    public var statements: [String]
+    /// Why ``Sink/setup(_:for:)`` will refuse the table, each with what to do.
+    public var problems: [String]
+
+    /// Makes a plan.
+    public init(
+        table: TableRef,
+        sinkName: String,
+        columns: [Column],
+        statements: [String] = [],
+        problems: [String] = []
+    ) {
+        self.table = table
+        self.sinkName = sinkName
+        self.columns = columns
+        self.statements = statements
+        self.problems = problems
+    }
+}
+
+extension Sink {
+    /// For a sink that makes no tables: the source's own types, nothing to do.
+    public func plan(_ tables: [TableSchema], for pipeline: PipelineIdentity) async throws(SinkError) -> [TablePlan] {
+        tables.map { table in
+            TablePlan(
+                table: table.ref,
+                sinkName: table.sinkName,
+                columns: table.columns.map { TablePlan.Column(name: $0.name, type: $0.postgresType.name) }
+            )
+        }
+    }
+}

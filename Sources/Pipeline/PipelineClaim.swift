@@ -1,0 +1,70 @@
+internal import CdcCore
+internal import Logging
+internal import PostgresSource
+
+/// Becomes the one daemon that runs a pipeline: takes its lock and waits until nobody reads its slot.
+///
+/// Where another daemon runs it, this one stands by (`SINK_STANDBY=wait`) or ends (`refuse`).
+struct PipelineClaim {
+    let session: PostgresConnection
+    let config: PipelineConfig
+    let monitor: PipelineMonitor
+    let stop: StopSignal
+    /// Server processes of this daemon's earlier sessions: after a cut connection the server may not know yet.
+    let ownPIDs: Set<Int32>
+
+    /// A predecessor that was killed a moment ago still has its sessions at the server.
+    private static let graceForPredecessor = Duration.seconds(10)
+    private static let lookInterval = Duration.seconds(1)
+
+    /// Returns once nobody else runs the pipeline.
+    ///
+    /// - Throws: ``SourceError`` of kind slotInUse where the daemon is not to wait.
+    func make() throws(SourceError) {
+        let lock = PipelineLock(session, slot: config.source.slotName)
+        let began = ContinuousClock.now
+        var told: SlotHolder?
+        while let holder = try holder(lock) {
+            if let pid = holder.pid, ownPIDs.contains(pid) {
+                try lock.end(holder)
+            } else if config.sink.standby == .refuse {
+                guard .now - began < PipelineClaim.graceForPredecessor else { throw refusal(holder) }
+            } else if told != holder {
+                config.logger.info(
+                    "standing by",
+                    metadata: ["slot": "\(config.source.slotName)", "held_by": "\(holder)"]
+                )
+                monitor.enter(.standingBy, "\(config.source.slotName) is held by \(holder)")
+                told = holder
+            }
+            stop.wait(atMost: PipelineClaim.lookInterval)
+            if stop.isStopping {
+                throw SourceError(
+                    .stopped,
+                    operation: "stand by",
+                    cause: "the daemon is stopping",
+                    remedy: "nothing to do"
+                )
+            }
+        }
+        guard told != nil else { return }
+        config.logger.info("taking over", metadata: ["slot": "\(config.source.slotName)"])
+        monitor.enter(.starting)
+    }
+
+    private func holder(_ lock: PipelineLock) throws(SourceError) -> SlotHolder? {
+        if let holder = try lock.take() { return holder }
+        return try lock.reader()
+    }
+
+    private func refusal(_ holder: SlotHolder) -> SourceError {
+        SourceError(
+            .slotInUse,
+            operation: "start",
+            cause: "slot \(config.source.slotName) is in use by \(holder)",
+            remedy:
+                "stop the other daemon, set SOURCE_SLOT_NAME to another slot, or set SINK_STANDBY=wait to take over when "
+                + "it ends"
+        )
+    }
+}
