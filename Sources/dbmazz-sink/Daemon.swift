@@ -1,4 +1,5 @@
 import ArgumentParser
+import CLinux
 import CdcCore
 import Glibc
 import Logging
@@ -160,8 +161,13 @@ private struct WatchService: Service {
         let bar = ProgressBar(monitor)
         await cancelWhenGracefulShutdown {
             var signs = LifeSigns(monitor, notifier: notifier, logger: logger)
+            var isStarting = true
             while !Task.isCancelled {
                 signs.look()
+                if isStarting, monitor.isProven {
+                    isStarting = false
+                    linux_forget_startup_pages()
+                }
                 bar?.draw()
                 try? await Task.sleep(for: bar == nil ? signs.interval : min(signs.interval, ProgressBar.interval))
             }

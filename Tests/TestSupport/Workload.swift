@@ -110,12 +110,19 @@ public final class Workload: Sendable {
             for _ in 0..<(options.seedRows + 4) / 5 {
                 switch spec.role {
                 case .bag: try writer.insertCopies(client, table)
-                case .child: for _ in 0..<5 { try writer.childOperation(client, table) }
+                case .child: for _ in 0..<5 { try insertChild(writer, client, table) }
                 case .bulk: break
                 default: try writer.insert(client, table, rows: 5)
                 }
             }
         }
+    }
+
+    /// A child whose parent is drawn and not there is a conflict like any other.
+    private func insertChild(_ writer: WorkloadClient, _ client: PgClient, _ table: Int) throws {
+        do {
+            try writer.childOperation(client, table)
+        } catch let error as PgError where error.sqlState == "23503" || error.sqlState == "23505" {}
     }
 
     /// Starts the clients.

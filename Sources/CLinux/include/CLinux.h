@@ -12,6 +12,10 @@ int linux_set_thread_name(const char *name);
 /// Tells glibc to give memory back to the system soon: batches are allocated and dropped all the time.
 void linux_return_freed_memory_early(void);
 
+/// Lets go of the pages of code and constants that are mapped but may not be needed any more, those of the start above all.
+/// They are read-only and backed by their files: what is needed comes back with a minor fault.
+void linux_forget_startup_pages(void);
+
 /// Waits until `fd1` (for `events1`), `fd2` or `fd3` (for input) is ready, or the time has passed. A negative fd is
 /// ignored; a negative time means for ever. Returns a bit set: 1, 2, 4 for the descriptors, 0 for the time-out.
 int linux_wait(int fd1, short events1, int fd2, int fd3, int64_t nanoseconds);
