@@ -106,7 +106,8 @@ public final class PgClient {
             let state = PQresultErrorField(pointer, 67).map { String(cString: $0) }  // PG_DIAG_SQLSTATE 'C'
             let message = PQresultErrorMessage(pointer).map { String(cString: $0) } ?? ""
             let shutdown = ["57P01", "57P02", "57P03"].contains(state ?? "")
-            let lost = shutdown || PQstatus(connection) != CONNECTION_OK
+            // An error without a SQLSTATE is libpq's own: it has no answer of the server.
+            let lost = shutdown || state == nil || PQstatus(connection) != CONNECTION_OK
             throw PgError(sqlState: state, message: message.trimmedEnd, isConnectionLost: lost)
         }
     }
