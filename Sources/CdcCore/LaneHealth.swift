@@ -2,7 +2,8 @@ import Synchronization
 
 /// Whether a lane is alive, by what it last said of itself.
 ///
-/// A lane says before each step how long the step may take. It is alive until that time and ``patience`` have passed. So a
+/// A lane says before each step how long the step may take. It is alive until that time and ``patience`` have passed, after a
+/// call that has a limit of its own only a few seconds more. So a
 /// lane that waits for a target which has been down for hours is alive, as long as it keeps saying that it waits, and a lane
 /// that hangs in a call is not, however often a timer fires elsewhere.
 public final class LaneHealth: Sendable {
@@ -43,6 +44,8 @@ public final class LaneHealth: Sendable {
     public let patience: Duration
 
     private static let epoch = ContinuousClock.now
+    /// What a call may be late beyond its own limit.
+    private static let callMargin = Duration.seconds(5)
     private static let never = Int64.max
     /// Nanoseconds since ``epoch`` at which the lane counts as hung.
     private let deadline: Atomic<Int64>
@@ -75,7 +78,9 @@ public final class LaneHealth: Sendable {
     public func moving(for step: Duration = .zero) { say(.moving, step) }
 
     /// The lane is about to call something that may block this long.
-    public func calling(for limit: Duration) { say(.calling, limit) }
+    ///
+    /// It is hung soon after: a call knows its own limit.
+    public func calling(for limit: Duration) { say(.calling, limit, patience: min(patience, LaneHealth.callMargin)) }
 
     /// The lane waits this long before it tries again.
     public func backingOff(for delay: Duration) { say(.backingOff, delay) }
@@ -97,8 +102,8 @@ public final class LaneHealth: Sendable {
     /// The lane was given work: it has to say something soon.
     public func call() { say(.called, .zero) }
 
-    private func say(_ activity: Activity, _ step: Duration) {
+    private func say(_ activity: Activity, _ step: Duration, patience: Duration? = nil) {
         current.store(activity.rawValue, ordering: .relaxed)
-        deadline.store(LaneHealth.since(.now + step + patience), ordering: .releasing)
+        deadline.store(LaneHealth.since(.now + step + (patience ?? self.patience)), ordering: .releasing)
     }
 }

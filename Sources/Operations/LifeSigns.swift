@@ -50,9 +50,6 @@ public struct LifeSigns: Sendable {
         shown = text
     }
 
-    /// Whether READY was said, so that it may be said again after a reload.
-    public var hasSaidReady: Bool { isReady }
-
     private mutating func feed(_ now: ContinuousClock.Instant) {
         guard let interval = notifier.watchdogInterval,
             fed.map({ now - $0 >= interval / 2 - self.interval / 2 }) ?? true

@@ -31,6 +31,7 @@ struct InitialCopy {
         slot: String
     ) throws(SessionEnd) -> LSN {
         logger.info("copy begins", metadata: ["tables": "\(tables.count)"])
+        try requireClaim()
         _ = try link.call(.beginCopy(schemas))
         let point: LSN
         let rows: Int?
@@ -55,7 +56,7 @@ struct InitialCopy {
         } catch {
             // The sink may be stuck: the source is not to wait for this session meanwhile.
             connection.hangUp()
-            copier.settle()
+            if let failure = copier.settle() { throw .failed(failure) }
             throw error
         }
         Failpoint.copyRowsWritten.pass()
@@ -75,6 +76,13 @@ struct InitialCopy {
             logger.info("table copied", metadata: ["table": "\(table.ref)", "rows": "\(copier.rows - before)"])
         }
         try copier.finish()
+        // Without the lock another daemon may have begun to copy into the same tables.
+        try requireClaim()
+    }
+
+    /// The lock goes with the side session; a lost one is noticed here.
+    private func requireClaim() throws(SessionEnd) {
+        do throws(SourceError) { try side.tick(.now, isReadable: true) } catch { throw SessionEnd(error) }
     }
 
     /// The statement that reads a table: published columns, published rows, children only where they are partitions.
@@ -97,6 +105,8 @@ private struct TableCopier: ~Copyable {
     private var filling: CdcBatch
     private var spare: CdcBatch?
     private(set) var rows = 0
+    /// Whether the sink has a batch and has not answered.
+    private var isReplyOwed = false
 
     init(
         schemas: [TableSchema],
@@ -171,6 +181,7 @@ private struct TableCopier: ~Copyable {
         if spare == nil { try awaitSpare() }
         guard let next = spare else { return }
         link.exchange.submit(.write(filling))
+        isReplyOwed = true
         filling = next
         spare = nil
     }
@@ -178,14 +189,17 @@ private struct TableCopier: ~Copyable {
     private mutating func awaitSpare() throws(SessionEnd) {
         let side = side
         let monitor = monitor
+        let began = ContinuousClock.now
         let reply = try link.awaitReply(until: nil) { () throws(SessionEnd) in
             do throws(SourceError) {
                 try side.tick(.now, isReadable: true)
-                if let danger = monitor.slotInDanger { throw danger }
+                let isStalled = .now - began >= StreamOptions.stallInDanger
+                if isStalled, let danger = monitor.slotInDanger { throw danger }
             } catch {
                 throw SessionEnd(error)
             }
         }
+        isReplyOwed = false
         switch reply {
         case .written(let batch, _):
             Failpoint.copyPartWritten.pass()
@@ -199,9 +213,13 @@ private struct TableCopier: ~Copyable {
     }
 
     /// After an error: waits for the answer that the sink still owes, so that the next attempt finds it free.
-    mutating func settle() {
-        guard spare == nil else { return }
-        _ = link.awaitReply(until: nil)
+    ///
+    /// - Returns: why the sink ends the daemon, if it does.
+    mutating func settle() -> PipelineFailure? {
+        guard isReplyOwed else { return nil }
+        isReplyOwed = false
+        guard case .failed(let failure) = link.awaitReply(until: nil) else { return nil }
+        return failure
     }
 
     /// Waits until every row is in the sink.

@@ -10,11 +10,15 @@ struct PipelineClaim {
     let config: PipelineConfig
     let monitor: PipelineMonitor
     let stop: StopSignal
-    /// Server processes of this daemon's earlier sessions: after a cut connection the server may not know yet.
-    let ownPIDs: Set<Int32>
+    /// This daemon's earlier sessions: after a cut connection the server may not know yet.
+    let own: OwnSessions
+    let mode: StandbyMode
 
-    /// A predecessor that was killed a moment ago still has its sessions at the server.
-    private static let graceForPredecessor = Duration.seconds(10)
+    /// Another daemon shows within this time that it is alive: it looks at its slot that often, at the least.
+    private static let graceForLiving = Duration.seconds(12)
+    /// A predecessor that vanished with its machine still has sessions at the server until that notices
+    /// (`wal_sender_timeout`, 60 s by default).
+    private static let graceForVanished = Duration.seconds(75)
     private static let lookInterval = Duration.seconds(1)
 
     /// Returns once nobody else runs the pipeline.
@@ -23,19 +27,23 @@ struct PipelineClaim {
     func make() throws(SourceError) {
         let lock = PipelineLock(session, slot: config.source.slotName)
         let began = ContinuousClock.now
-        var told: SlotHolder?
+        var told: SlotHolder.Identity?
+        var first: SlotHolder?
         while let holder = try holder(lock) {
-            if let pid = holder.pid, ownPIDs.contains(pid) {
+            if first?.identity != holder.identity { first = holder }
+            if own.contains(holder) {
                 try lock.end(holder)
-            } else if config.sink.standby == .refuse {
-                guard .now - began < PipelineClaim.graceForPredecessor else { throw refusal(holder) }
-            } else if told != holder {
+            } else if mode == .refuse {
+                let isAlive = holder.lastActive != first?.lastActive
+                let grace = isAlive ? PipelineClaim.graceForLiving : PipelineClaim.graceForVanished
+                guard .now - began < grace else { throw refusal(holder) }
+            } else if told != holder.identity {
                 config.logger.info(
                     "standing by",
                     metadata: ["slot": "\(config.source.slotName)", "held_by": "\(holder)"]
                 )
                 monitor.enter(.standingBy, "\(config.source.slotName) is held by \(holder)")
-                told = holder
+                told = holder.identity
             }
             stop.wait(atMost: PipelineClaim.lookInterval)
             if stop.isStopping {

@@ -23,22 +23,32 @@ struct SessionSetup {
         _ parameters: ConnectionParameters,
         config: PipelineConfig,
         monitor: PipelineMonitor,
-        ownPIDs: Set<Int32>,
+        own: OwnSessions,
         stop: StopSignal
     ) throws(SourceError) {
         self.config = config
         monitor.enter(.starting)
         session = try PostgresConnection(parameters, replication: false, stop: stop)
         monitor.connected(to: session.server)
-        // A copy for its own sake leaves the slot alone.
+        try own.note(session)
+        // A copy for its own sake leaves the slot alone; whether it goes into a target that is in use is seen later.
         if config.source.snapshot != .only {
-            try PipelineClaim(session: session, config: config, monitor: monitor, stop: stop, ownPIDs: ownPIDs).make()
+            try PipelineClaim(
+                session: session,
+                config: config,
+                monitor: monitor,
+                stop: stop,
+                own: own,
+                mode: config.sink.standby
+            )
+            .make()
         }
         slot = try ReplicationSlot.find(config.source.slotName, session)
         let needsSlot = slot == nil && config.source.snapshot != .only
         try Preflight(session).check(needsSlot: needsSlot, needsCopy: config.source.snapshot != .never && slot == nil)
         selection = try Publication(session, config: config.source).prepare()
         replication = try PostgresConnection(parameters, replication: true, stop: stop)
+        try own.note(replication)
         system = try replication.identifySystem()
         statusInterval = try SessionSetup.statusInterval(replication)
         config.logger.info(

@@ -10,6 +10,7 @@ struct SessionStart {
     let parameters: ConnectionParameters
     let knownRelations: RelationTable.KnownRelations
     let monitor: PipelineMonitor
+    let own: OwnSessions
 
     private var config: PipelineConfig { setup.config }
     private var logger: Logger { setup.config.logger }
@@ -33,6 +34,7 @@ struct SessionStart {
         }
         let plan: StartPlan
         do throws(SourceError) {
+            if config.source.snapshot == .only, state != nil { try claimForCopy() }
             plan = try StartPlan.decide(
                 config,
                 state: state,
@@ -63,12 +65,27 @@ struct SessionStart {
         try stream(try open(carried, side: side, at: max(begin, lastDurable)))
     }
 
+    /// A copy for its own sake into a target that the pipeline fills: not while a daemon runs it.
+    private func claimForCopy() throws(SourceError) {
+        try PipelineClaim(
+            session: setup.session,
+            config: config,
+            monitor: monitor,
+            stop: link.stop,
+            own: own,
+            mode: .refuse
+        )
+        .make()
+    }
+
     private func sideSession() throws(SessionEnd) -> SideSession {
         do throws(SourceError) {
             return try SideSession(
                 setup.session,
                 parameters: parameters,
                 source: config.source,
+                hasLock: config.source.snapshot != .only,
+                own: own,
                 monitor: monitor,
                 stop: link.stop,
                 logger: logger
@@ -217,6 +234,7 @@ struct SessionStart {
                 "streaming",
                 metadata: ["slot": "\(config.source.slotName)", "lsn": "\(position)"]
             )
+            side.streams()
             monitor.prove()
             monitor.enter(.streaming)
             return StreamSession(

@@ -18,6 +18,8 @@ actor SinkLane {
 
     /// How long one call may wait for the target before it has to say so.
     private let callTimeout: Duration
+    /// Whether a unit whose later part failed is void; else the part alone is repeated.
+    private let losesUnits: Bool
     /// Bytes that the open unit has brought so far: what its commit may have to make durable.
     private var unitBytes = 0
 
@@ -35,6 +37,7 @@ actor SinkLane {
         self.monitor = monitor
         live = config.live
         callTimeout = config.hangTimeout
+        losesUnits = config.capabilities.supportsTransactions
         logger = config.logger
         self.makeSink = makeSink
     }
@@ -56,6 +59,7 @@ actor SinkLane {
         while let command = exchange.nextCommand() {
             exchange.post(await answer(command, sink))
         }
+        exchange.health.calling(for: callTimeout)
         await sink.close()
     }
 
@@ -116,7 +120,7 @@ actor SinkLane {
                 if let end = await wait(after: error) { return end }
                 // Nothing tells whether copied rows arrived: the copy has to begin anew, as a unit that has lost its first
                 // part has to be sent again.
-                guard batch.beginsUnit, error.kind != .ambiguous || batch.position != nil else {
+                guard batch.beginsUnit || !losesUnits, error.kind != .ambiguous || batch.position != nil else {
                     return .unitLost(batch, error)
                 }
             }
@@ -138,6 +142,7 @@ actor SinkLane {
                 guard let durable, durable.endLSN >= wanted.endLSN else { return nil }
                 logger.info("ambiguous commit was durable", metadata: ["lsn": "\(durable.endLSN)"])
                 recovered()
+                monitor.written(batch, took: .zero)
                 return finished(
                     batch,
                     SinkResult(

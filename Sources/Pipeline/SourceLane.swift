@@ -14,10 +14,10 @@ actor SourceLane {
     private let knownRelations = RelationTable.KnownRelations()
     private var random = SystemRandomNumberGenerator()
     private var failures = 0
-    /// Server processes of the last session.
-    private var ownPIDs: Set<Int32> = []
-    /// The last durable position of this process, for sinks that store none.
+    private let own = OwnSessions()
+    /// The last durable position of this process, for sinks that store none, and the timeline that it is on.
     private var lastDurable = LSN.zero
+    private var lastTimeline: UInt32?
 
     init(config: PipelineConfig, exchange: SinkExchange, monitor: PipelineMonitor, stop: StopSignal) {
         executor = ThreadExecutor(name: "source")
@@ -30,6 +30,7 @@ actor SourceLane {
     /// Runs until stopped, or until something happens that no repetition mends.
     func run() async -> PipelineFailure? {
         defer {
+            monitor.stopping()
             link.exchange.close()
             link.stop.health.ended()
             executor.finish()
@@ -91,10 +92,12 @@ actor SourceLane {
                 parameters,
                 config: config,
                 monitor: monitor,
-                ownPIDs: ownPIDs,
+                own: own,
                 stop: link.stop
             )
-            ownPIDs = [setup.session.backendPID, setup.replication.backendPID]
+            // After a failover the source may lack what was printed last: its slot says where it goes on.
+            if lastTimeline != setup.system.timeline { lastDurable = .zero }
+            lastTimeline = setup.system.timeline
         } catch {
             throw SessionEnd(error)
         }
@@ -103,7 +106,8 @@ actor SourceLane {
             link: link,
             parameters: parameters,
             knownRelations: knownRelations,
-            monitor: monitor
+            monitor: monitor,
+            own: own
         )
         try start
             .run(lastDurable: lastDurable) { stream throws(SessionEnd) in

@@ -27,7 +27,7 @@ struct StreamOptions: Sendable {
     /// While nothing changes, the stored position follows the WAL's end this often.
     static let idleStoreInterval = Duration.seconds(10)
     /// With the slot in danger, a sink that takes nothing for so long costs the connection.
-    static let stallInDanger = Duration.seconds(2)
+    static let stallInDanger = Duration.seconds(10)
     /// How long to wait for more when the kernel has nothing: saves a wake-up per row.
     static let coalesceNanoseconds: Int64 = 100_000
 }
@@ -54,6 +54,7 @@ final class StreamSession {
     private var inFlightBytes = 0
     /// Since when both batches are taken, so that nothing is read.
     private var stalledSince: ContinuousClock.Instant?
+    private var lastTick: ContinuousClock.Instant = .now
     /// Whether the sink owes an answer.
     private var isSinkBusy = false
     private var isUnitOpen = false
@@ -116,9 +117,18 @@ final class StreamSession {
             let messages = try read()
             try submitIfDue()
             tellMonitor()
+            try tickWhileBusy()
             try source { () throws(SourceError) in try sendStatusIfDue(.now) }
             try wait(isBusy: messages > 0)
         }
+    }
+
+    /// A stream that never pauses must not keep the side session from its work.
+    private func tickWhileBusy() throws(SessionEnd) {
+        let now = ContinuousClock.now
+        guard now - lastTick >= .seconds(1) else { return }
+        lastTick = now
+        try source { () throws(SourceError) in try side.tick(now, isReadable: true) }
     }
 
     /// Limits may have changed since the last turn.
@@ -479,7 +489,11 @@ final class StreamSession {
     func settle() -> PipelineFailure? {
         connection.hangUp()
         if isSinkBusy {
-            switch link.awaitReply(until: options.shutdownTimeout) {
+            monitor.enter(.waitingForSource, "the stream was lost; the target has to answer before the next one begins")
+            let reply = link.awaitReply(until: options.shutdownTimeout) { () throws(Never) in
+                try? side.tick(.now, isReadable: true)
+            }
+            switch reply {
             case .written(_, let result):
                 if let position = result.durablePosition { progress.durable(position.endLSN) }
             case .failed(let failure): return failure

@@ -19,7 +19,7 @@ public struct PipelineLock {
     }
 
     /// The other half of the key: FNV-1a of the slot's name.
-    private var key: Int32 {
+    private static func key(_ slot: String) -> Int32 {
         Int32(bitPattern: slot.utf8.reduce(2_166_136_261) { ($0 ^ UInt32($1)) &* 16_777_619 })
     }
 
@@ -31,23 +31,28 @@ public struct PipelineLock {
         SET tcp_user_timeout = 30000
         """
 
+    /// The statement that tries to take a slot's lock, for sessions that do not wait.
+    public static func attempt(slot: String) -> String {
+        "SELECT pg_catalog.pg_try_advisory_lock(\(space), \(key(slot)))"
+    }
+
     /// Takes the lock, or says who has it.
     ///
     /// - Returns: nil once this session has the lock.
     public func take() throws(SourceError) -> SlotHolder? {
         let rows = try session.execute(
-            "\(PipelineLock.noticeVanishedClient); SELECT pg_catalog.pg_try_advisory_lock(\(PipelineLock.space), \(key))",
+            "\(PipelineLock.noticeVanishedClient); \(PipelineLock.attempt(slot: slot))",
             as: "lock pipeline of slot \(slot)"
         )
         if rows.first?.first == "t" { return nil }
         // pg_locks shows the database, and the key as unsigned numbers.
         let holders = try session.execute(
             """
-            SELECT l.pid, a.application_name, a.client_addr, a.backend_start
+            SELECT l.pid, a.application_name, a.client_addr, a.backend_start, a.state_change
             FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
             WHERE l.locktype = 'advisory' AND l.granted
               AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-              AND l.classid = \(UInt32(bitPattern: PipelineLock.space)) AND l.objid = \(UInt32(bitPattern: key)) AND l.objsubid = 2
+              AND l.classid = \(UInt32(bitPattern: PipelineLock.space)) AND l.objid = \(UInt32(bitPattern: PipelineLock.key(slot))) AND l.objsubid = 2
             """,
             as: "look up who runs slot \(slot)"
         )
@@ -58,8 +63,9 @@ public struct PipelineLock {
     public func reader() throws(SourceError) -> SlotHolder? {
         let rows = try session.query(
             """
-            SELECT s.active_pid, a.application_name, a.client_addr, a.backend_start
+            SELECT s.active_pid, a.application_name, a.client_addr, a.backend_start, r.reply_time
             FROM pg_catalog.pg_replication_slots s LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid
+            LEFT JOIN pg_catalog.pg_stat_replication r ON r.pid = s.active_pid
             WHERE s.slot_name = $1 AND s.active
             """,
             [slot],
@@ -76,7 +82,15 @@ public struct PipelineLock {
 }
 
 /// The server process that holds a slot or its lock, and whose it is.
-public struct SlotHolder: Sendable, Equatable, CustomStringConvertible {
+public struct SlotHolder: Sendable, CustomStringConvertible {
+    /// Which process it is: numbers are used again, numbers with their start are not.
+    public struct Identity: Hashable, Sendable {
+        /// The process at the server.
+        public var pid: Int32?
+        /// When it began.
+        public var since: String
+    }
+
     /// The process at the server.
     public var pid: Int32?
     /// The client's application_name.
@@ -85,6 +99,8 @@ public struct SlotHolder: Sendable, Equatable, CustomStringConvertible {
     public var address: String
     /// When the process began.
     public var since: String
+    /// When the client last did something; a client that vanished stays at its last word.
+    public var lastActive: String
 
     init(row: [String?]) {
         func text(_ index: Int) -> String { row.indices.contains(index) ? row[index] ?? "" : "" }
@@ -92,7 +108,11 @@ public struct SlotHolder: Sendable, Equatable, CustomStringConvertible {
         application = text(1)
         address = text(2)
         since = text(3)
+        lastActive = text(4)
     }
+
+    /// Which process it is.
+    public var identity: Identity { Identity(pid: pid, since: since) }
 
     /// For example `PID 4711 (dbmazz-sink at 10.0.0.7, since 2026-11-25 10:00:00+00)`.
     public var description: String {

@@ -1,5 +1,6 @@
 internal import CLibpq
 internal import CLinux
+internal import CdcCore
 internal import Glibc
 
 /// One session with the source.
@@ -8,6 +9,8 @@ internal import Glibc
 public final class PostgresConnection {
     private let handle: OpaquePointer
     let stop: StopSignal
+    /// How long a statement's answer may take before the session counts as dead; nil for ever, for what waits for others.
+    public var answerLimit: Duration? = .seconds(120)
 
     /// What a session is set to, replication and copy alike: text output depends on it, and a role's or database's own
     /// settings must not change a value, cut the copy short (the time-outs) or hide rows (row_security).
@@ -15,7 +18,9 @@ public final class PostgresConnection {
         SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET timezone = 'UTC'; SET extra_float_digits = 3;
         SET bytea_output = 'hex'; SET lc_monetary = 'C'; SET client_encoding = 'UTF8'; SET search_path = '';
         SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;
-        SET row_security = off
+        SET row_security = off;
+        SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
+        WHERE name IN ('idle_session_timeout', 'transaction_timeout')
         """
 
     /// Connects and pins the session's settings.
@@ -32,6 +37,8 @@ public final class PostgresConnection {
         stop: StopSignal,
         timeout: Duration? = nil
     ) throws(SourceError) {
+        // libpq looks names up before it returns, and again for each host.
+        stop.health.calling(for: PostgresConnection.nameLookup)
         guard let handle = parameters.start(replication: replication) else {
             throw SourceError(
                 .retriable,
@@ -54,6 +61,17 @@ public final class PostgresConnection {
         PQfinish(handle)
     }
 
+    /// How long the resolver may take: several hosts, several name servers, several tries.
+    private static let nameLookup = Duration.seconds(60)
+
+    /// Runs something that waits for others at the server for as long as it takes.
+    func withoutLimit<Value>(_ body: () throws(SourceError) -> Value) throws(SourceError) -> Value {
+        let limit = answerLimit
+        answerLimit = nil
+        defer { answerLimit = limit }
+        return try body()
+    }
+
     private func finishConnecting(until deadline: ContinuousClock.Instant) throws(SourceError) {
         var state = PGRES_POLLING_WRITING
         while state != PGRES_POLLING_OK {
@@ -67,8 +85,11 @@ public final class PostgresConnection {
                     remedy: "check host, port and firewall; trying again"
                 )
             }
-            stop.wait(for: socket, isForOutput: state != PGRES_POLLING_READING, atMost: left)
+            let ready = stop.wait(for: socket, isForOutput: state != PGRES_POLLING_READING, atMost: left)
             if stop.isStopping { throw .stopped("connect to source") }
+            // Others wake this thread, too; libpq wants to be called only when its socket is ready.
+            guard ready.contains(.first) else { continue }
+            stop.health.calling(for: PostgresConnection.nameLookup)
             state = PQconnectPoll(handle)
         }
     }
@@ -164,10 +185,19 @@ public final class PostgresConnection {
 
     /// Waits for the next result; nil when the statement is over.
     func nextResult(_ operation: String) throws(SourceError) -> OpaquePointer? {
+        let began = ContinuousClock.now
         while PQisBusy(handle) == 1 {
             _ = PQflush(handle)
             stop.wait(for: socket, atMost: .seconds(1))
             if stop.isStopping { throw .stopped(operation) }
+            if let answerLimit, .now - began >= answerLimit {
+                throw SourceError(
+                    .retriable,
+                    operation: operation,
+                    cause: "no answer from \(server) for \(answerLimit.components.seconds) s",
+                    remedy: "see what the server waits for (pg_stat_activity); connecting again"
+                )
+            }
             guard PQconsumeInput(handle) == 1 else { throw lost(operation) }
         }
         return PQgetResult(handle)
@@ -235,8 +265,14 @@ public final class PostgresConnection {
         return outcome
     }
 
-    /// The server process of this session.
-    public var backendPID: Int32 { PQbackendPID(handle) }
+    /// The server process of this session; nil where the server does not show it.
+    public func identity() throws(SourceError) -> SlotHolder.Identity? {
+        let rows = try execute(
+            "SELECT pid, '', '', backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()",
+            as: "look up own session"
+        )
+        return rows.first.map { SlotHolder(row: $0).identity }
+    }
 
     // MARK: COPY
 

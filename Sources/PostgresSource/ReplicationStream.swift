@@ -45,26 +45,26 @@ extension PostgresConnection {
     /// The command's old form is understood by every version from 14 to 18.
     public func createSlot(_ name: String) throws(SourceError) -> LSN {
         let slot = PostgresConnection.quote(identifier: name)
-        return try consistentPoint(
+        let rows = try withoutLimit { () throws(SourceError) in
             try execute(
                 "CREATE_REPLICATION_SLOT \(slot) LOGICAL pgoutput NOEXPORT_SNAPSHOT",
                 as: "create slot \(name)"
-            ),
-            slot: name
-        )
+            )
+        }
+        return try consistentPoint(rows, slot: name)
     }
 
     /// Makes a temporary slot and reads, in the transaction begun here, what the source held at the consistent point returned.
     public func beginSnapshot(slot name: String) throws(SourceError) -> LSN {
         try execute("BEGIN READ ONLY ISOLATION LEVEL REPEATABLE READ", as: "begin the copy")
         let slot = PostgresConnection.quote(identifier: name)
-        return try consistentPoint(
+        let rows = try withoutLimit { () throws(SourceError) in
             try execute(
                 "CREATE_REPLICATION_SLOT \(slot) TEMPORARY LOGICAL pgoutput USE_SNAPSHOT",
                 as: "take the copy's snapshot"
-            ),
-            slot: name
-        )
+            )
+        }
+        return try consistentPoint(rows, slot: name)
     }
 
     /// Locks the tables against TRUNCATE and rewrites until the snapshot's transaction ends, and checks that none happened
@@ -77,7 +77,9 @@ extension PostgresConnection {
     public func lockForCopy(_ tables: [SourceTable]) throws(SourceError) {
         guard !tables.isEmpty else { return }
         let names = tables.map { ($0.isPartitioned ? "" : "ONLY ") + $0.quotedName }.joined(separator: ", ")
-        try execute("LOCK TABLE \(names) IN ACCESS SHARE MODE", as: "lock the tables against TRUNCATE")
+        try withoutLimit { () throws(SourceError) in
+            _ = try execute("LOCK TABLE \(names) IN ACCESS SHARE MODE", as: "lock the tables against TRUNCATE")
+        }
         let oids = tables.map { String($0.oid) }.joined(separator: ",")
         let rewritten = try execute(
             """

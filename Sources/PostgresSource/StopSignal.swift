@@ -12,7 +12,7 @@ public final class StopSignal: Sendable {
     /// The health of the lane that waits here: every wait is a sign of its life.
     public let health: LaneHealth
 
-    /// What ``wait(for:events:or:atMost:)`` found.
+    /// What ``wait(for:isForOutput:or:atMost:)`` found.
     public struct Ready: OptionSet, Sendable {
         /// A bit for each of the three.
         public let rawValue: Int32

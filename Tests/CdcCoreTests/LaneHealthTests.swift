@@ -13,12 +13,12 @@ import Testing
         #expect(!health.isAlive(at: .now + .seconds(11)))
     }
 
-    @Test("a call may take as long as it declared, and the patience more")
+    @Test("a call may take as long as it declared, and a few seconds more")
     func call() {
         let health = health()
         health.calling(for: .seconds(60))
-        #expect(health.isAlive(at: .now + .seconds(69)))
-        #expect(!health.isAlive(at: .now + .seconds(71)))
+        #expect(health.isAlive(at: .now + .seconds(64)))
+        #expect(!health.isAlive(at: .now + .seconds(66)))
         #expect(health.activity == .calling)
         health.moving()
         #expect(!health.isAlive(at: .now + .seconds(11)))

@@ -35,6 +35,26 @@ extension Integration {
             #expect(!rig.daemon.logLines().contains { $0.event == "waiting for source" })
         }
 
+        @Test("that refuses a row of the copy ends the daemon with the reason, and the copy is made again afterwards")
+        func refusesDuringCopy() throws {
+            let rig = try Rig()
+            try rig.makeTable(rows: 200_000)
+            try runProgram(
+                "/usr/bin/sqlite3",
+                [
+                    rig.file,
+                    "CREATE TABLE t(id INTEGER NOT NULL, v TEXT, PRIMARY KEY(id)) STRICT; "
+                        + "CREATE TRIGGER no BEFORE INSERT ON t WHEN new.id = 150000 BEGIN SELECT RAISE(ABORT, 'not this'); END",
+                ]
+            )
+            try rig.daemon.start()
+            rig.expectEnd(7, "public.t", "not this")
+            try SQLiteFile(rig.file).execute("DROP TRIGGER no")
+            try rig.startStreaming()
+            try rig.waitForSink("SELECT count(*), sum(id) FROM t", [["INTEGER 200000", "INTEGER 20000100000"]])
+            try rig.stopDaemon()
+        }
+
         @Test("whose file is locked while the daemon starts and copies is waited for")
         func lockedWhileStarting() throws {
             let rig = try Rig()

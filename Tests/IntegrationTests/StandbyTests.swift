@@ -60,6 +60,53 @@ extension Integration {
             try rig.stopDaemon()
         }
 
+        @Test("does not get at the tables when the first one loses its lock during the copy")
+        func lockLostDuringCopy() throws {
+            let rig = try Rig()
+            try rig.makeTable(rows: 600_000)
+            try rig.daemon.start()
+            try rig.awaitLog("copy begins")
+            let ended = try rig.source(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2"
+            )
+            #expect(ended == "1")
+            let line = try rig.awaitLog("waiting for source")
+            #expect(line["operation"] == "hold the pipeline's lock", "\(line)")
+            try rig.awaitLog("streaming", within: .seconds(60))
+            #expect(rig.daemon.logLines().filter { $0.event == "copy begins" }.count == 2)
+            try rig.waitForSink("SELECT count(*), sum(id) FROM t", [["INTEGER 600000", "INTEGER 180000300000"]])
+            // While it streams, the same costs nothing: the slot is held, and the lock comes back.
+            _ = try rig.source(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2"
+            )
+            try rig.insert(600_001...600_001)
+            try rig.waitForSink("SELECT count(*) FROM t", [["INTEGER 600001"]])
+            #expect(
+                try eventually(within: .seconds(15)) {
+                    try rig.source("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2") == "1"
+                }
+            )
+            #expect(rig.daemon.logLines().filter { $0.event == "streaming" }.count == 1)
+            try rig.stopDaemon()
+        }
+
+        @Test("a copy for its own sake into a target that a daemon fills is refused")
+        func onlyBesideDaemon() throws {
+            let rig = try Rig()
+            try rig.makeTable()
+            try rig.startStreaming()
+            try rig.awaitIDs([1, 2, 3])
+            let copy = try second(rig, ["SOURCE_SNAPSHOT": "only"])
+            try copy.start()
+            #expect(copy.waitForExit(timeout: .seconds(40)) == .exited(11), "\(copy.logTail())")
+            try rig.awaitIDs([1, 2, 3])
+            // Into another file it is nobody's business.
+            let other = try second(rig, ["SOURCE_SNAPSHOT": "only", "SINK_URL": rig.directory + "/other.db"])
+            try other.start()
+            #expect(other.waitForExit(timeout: .seconds(40)) == .exited(0), "\(other.logTail())")
+            try rig.stopDaemon()
+        }
+
         @Test("ends with its own code where it is not to wait, and says for whom")
         func refuses() throws {
             let rig = try Rig()

@@ -51,6 +51,10 @@ import Testing
     @Test("only a pipeline that streams is ready")
     func readiness() {
         let monitor = monitor()
+        monitor.enter(.streaming)
+        // Nobody knows the lag before the source was asked.
+        #expect(!monitor.status().ready && monitor.status().lagSeconds >= 0)
+        monitor.looked(SlotReport(walEnd: .zero))
         for phase in PipelinePhase.allCases where phase != .stopping {
             monitor.enter(phase)
             #expect(monitor.status().ready == (phase == .streaming))

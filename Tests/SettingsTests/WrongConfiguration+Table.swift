@@ -91,6 +91,10 @@ extension WrongConfiguration {
             "SOURCE_URL=\"***\" has white space in a URI: write %20 for a space"
         ),
         WrongConfiguration(
+            ["SOURCE_URL": "postgres://u:p@ss@db/shop"],
+            "SOURCE_URL=\"***\" has more than one @ before the host: write %40 for an @ in user or password"
+        ),
+        WrongConfiguration(
             ["SOURCE_SLOT_NAME": "My-Slot"],
             "SOURCE_SLOT_NAME=\"My-Slot\" has characters that PostgreSQL does not allow in a slot's name: "
                 + "write 1 to 63 of a-z, 0-9 and _, for example my_slot"

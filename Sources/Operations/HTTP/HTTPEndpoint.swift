@@ -99,10 +99,7 @@ public final class HTTPEndpoint: Sendable {
     }
 }
 
-/// MHD_AccessHandlerCallback, see microhttpd.h.
-///
-/// The first call of a request only makes room for its state, so that a connection is not answered before its headers are
-/// complete.
+/// MHD_AccessHandlerCallback, see microhttpd.h: called once a request's headers are complete.
 private func httpEndpointAnswer(
     _ context: UnsafeMutableRawPointer?,
     _ connection: OpaquePointer?,

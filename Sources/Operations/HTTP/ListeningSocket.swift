@@ -22,13 +22,18 @@ enum ListeningSocket {
             Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue),
             0
         )
+        guard descriptor >= 0 else {
+            throw HTTPEndpointError(
+                description: "DBMAZZ_HTTP=\(address): no socket (\(String(cString: strerror(errno))))"
+            )
+        }
         var yes: Int32 = 1
         setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<Int32>.size))
-        guard descriptor >= 0, bind(descriptor, first.pointee.ai_addr, first.pointee.ai_addrlen) == 0,
+        guard bind(descriptor, first.pointee.ai_addr, first.pointee.ai_addrlen) == 0,
             listen(descriptor, 64) == 0
         else {
             let reason = String(cString: strerror(errno))
-            if descriptor >= 0 { close(descriptor) }
+            close(descriptor)
             throw HTTPEndpointError(
                 description: "DBMAZZ_HTTP=\(address): cannot listen (\(reason)); set it to another address, or to off"
             )

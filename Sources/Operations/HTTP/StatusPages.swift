@@ -68,14 +68,14 @@ public struct StatusPages: Sendable {
     }
 }
 
-/// A status as JSON, names in snake case.
+/// JSON for people and programs, names in snake case, keys sorted.
 public enum StatusJSON {
-    /// The status as one object, keys sorted.
-    public static func encode(_ status: PipelineStatus) -> String {
+    /// The value as text with a newline at its end.
+    public static func encode(_ value: some Encodable) -> String {
         let encoder = JSONEncoder()
         encoder.keyEncodingStrategy = .convertToSnakeCase
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        guard let data = try? encoder.encode(status) else { return "{}\n" }
+        guard let data = try? encoder.encode(value) else { return "{}\n" }
         return String(decoding: data, as: UTF8.self) + "\n"
     }
 

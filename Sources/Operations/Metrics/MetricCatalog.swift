@@ -38,7 +38,7 @@ enum MetricCatalog {
         "dbmazz_copy_tables_done": "Tables of it that are complete.",
         "dbmazz_copy_rows": "Rows of it that are written.",
         "dbmazz_copy_rows_expected": "Rows of it by the source's statistics; 0 where unknown.",
-        "dbmazz_rows_total": "Changes and copied rows that are durable at the target.",
+        "dbmazz_rows_total": "Changes and copied rows written to the target; what has to be repeated counts again.",
         "dbmazz_row_bytes_total": "Bytes of their column values.",
         "dbmazz_transactions_total": "Source transactions that are durable at the target.",
         "dbmazz_batches_total": "Batches written.",

@@ -19,7 +19,7 @@ public final class PipelineMonitor: Sendable {
     private let logger: Logger
     private let sinkType: String
     private let slotName: String
-    private let memoryBudget: Int
+    private let live: LiveSettings
     private let walThreshold: Int?
     private let maximumLag: Int
 
@@ -38,9 +38,10 @@ public final class PipelineMonitor: Sendable {
         var phase = PipelinePhase.starting
         var detail: String?
         var phaseSince: Int
-        /// Commit time, in milliseconds since 1970, up to which the sink is known to have everything.
-        var caughtUp: Int
+        /// Commit time, in milliseconds since 1970, up to which the sink is known to have everything; nil before that is known.
+        var caughtUp: Int?
         var slot: SlotReport?
+        var lookedAt: ContinuousClock.Instant?
         var alarm = WALAlarm.none
         var alarmText = ""
         var copy: PipelineStatus.Copy?
@@ -57,6 +58,8 @@ public final class PipelineMonitor: Sendable {
     }
 
     private static let troublesKept = 10
+    /// Three times the longest interval of looks.
+    private static let oldLook = Duration.seconds(30)
     private static let rateWindow = Duration.seconds(10)
     private let started = PipelineMonitor.now()
 
@@ -72,10 +75,10 @@ public final class PipelineMonitor: Sendable {
         logger = config.logger
         sinkType = config.sink.type
         slotName = config.source.slotName
-        memoryBudget = config.sink.memoryLimit
+        live = config.live
         walThreshold = config.source.walAlarmBytes
         maximumLag = config.readyMaxLag
-        state = Mutex(State(phaseSince: started, caughtUp: started))
+        state = Mutex(State(phaseSince: started))
     }
 
     private static func now() -> Int {
@@ -88,9 +91,9 @@ public final class PipelineMonitor: Sendable {
 
     func enter(_ phase: PipelinePhase, _ detail: String? = nil) {
         state.withLock { state in
-            if state.phase != phase { state.phaseSince = PipelineMonitor.now() }
             // A stop stays a stop, whatever the lanes still do.
             guard state.phase != .stopping else { return }
+            if state.phase != phase { state.phaseSince = PipelineMonitor.now() }
             state.phase = phase
             state.detail = detail
         }
@@ -139,7 +142,7 @@ public final class PipelineMonitor: Sendable {
             for table in tally.tables { count(table, of: batch, isCopy: isCopy, in: &state) }
             if batch.commitsUnit, transactions > 0 {
                 let last = PipelineMonitor.unixMilliseconds(batch.transaction(transactions - 1))
-                state.caughtUp = max(state.caughtUp, last)
+                state.caughtUp = max(state.caughtUp ?? .min, last)
             }
         }
     }
@@ -215,9 +218,10 @@ public final class PipelineMonitor: Sendable {
         metrics.error(side: "source", class: error.kind == .shuttingDown ? "shutting_down" : "retriable")
         note(side: "source", error.description) { state in
             state.totals.sourceReconnects += 1
-            state.phase = state.phase == .stopping ? .stopping : .waitingForSource
+            guard state.phase != .stopping else { return }
+            if state.phase != .waitingForSource { state.phaseSince = PipelineMonitor.now() }
+            state.phase = .waitingForSource
             state.detail = error.cause
-            state.phaseSince = PipelineMonitor.now()
         }
     }
 
@@ -238,6 +242,7 @@ public final class PipelineMonitor: Sendable {
         let before = state.withLock { state in
             defer {
                 state.slot = report
+                state.lookedAt = .now
                 state.alarm = level
                 state.alarmText = text
             }
@@ -316,7 +321,7 @@ public final class PipelineMonitor: Sendable {
             detail: copy.detail,
             phaseSinceMs: copy.phaseSince,
             healthy: healthy,
-            ready: healthy && copy.phase == .streaming && lagBytes <= maximumLag,
+            ready: healthy && copy.phase == .streaming && isCurrent(copy) && lagBytes <= maximumLag,
             lanes: [lane(sourceHealth), lane(sinkHealth)],
             positions: PipelineStatus.Positions(
                 source: "\(position.source)",
@@ -325,10 +330,10 @@ public final class PipelineMonitor: Sendable {
                 confirmed: "\(position.confirmed)"
             ),
             lagBytes: lagBytes,
-            lagSeconds: isCaughtUp ? 0 : Double(max(0, now - copy.caughtUp)) / 1000,
+            lagSeconds: isCaughtUp ? 0 : Double(max(0, now - (copy.caughtUp ?? started))) / 1000,
             slot: slot(copy),
             copy: copy.copy,
-            memoryBudgetBytes: memoryBudget,
+            memoryBudgetBytes: live.sink.memoryLimit,
             memoryUsedBytes: memoryUsed.load(ordering: .relaxed),
             totals: copy.totals,
             rates: PipelineMonitor.rates(copy.samples),
@@ -337,9 +342,14 @@ public final class PipelineMonitor: Sendable {
         )
     }
 
+    /// Whether the source's end of WAL was heard of lately: without that nobody knows the lag.
+    private func isCurrent(_ state: State) -> Bool {
+        state.lookedAt.map { .now - $0 < PipelineMonitor.oldLook } ?? false
+    }
+
     /// Whether everything that the source is known to have written is durable at the sink.
     private func isCaughtUp(_ state: State) -> Bool {
-        state.phase == .streaming && !isOwing.load(ordering: .relaxed)
+        state.phase == .streaming && !isOwing.load(ordering: .relaxed) && isCurrent(state)
             && positions(state).received >= (state.slot?.walEnd ?? .zero)
     }
 
@@ -426,7 +436,7 @@ public final class PipelineMonitor: Sendable {
 
     private func publishSlot(_ report: SlotReport?, _ alarm: WALAlarm) {
         metrics.gauge("dbmazz_wal_alarm", alarm.rawValue)
-        metrics.gauge("dbmazz_slot_retained_wal_bytes", report?.retainedBytes ?? 0)
+        metrics.gauge("dbmazz_slot_retained_wal_bytes", optional: report?.retainedBytes)
         metrics.gauge("dbmazz_slot_safe_wal_bytes", optional: report?.safeWALBytes)
         metrics.gauge("dbmazz_slot_wal_limit_bytes", optional: report?.limitBytes)
         metrics.states(

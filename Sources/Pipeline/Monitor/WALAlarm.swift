@@ -52,14 +52,14 @@ public enum WALAlarm: Int, Sendable, Codable, Comparable {
         if let threshold, report.retainedBytes > threshold {
             return (
                 .warning,
-                "the slot keeps \(kept) of WAL at the source, more than SOURCE_WAL_ALARM_MB; \(remedy), and watch the source's disk"
+                "the slot keeps \(kept) of WAL at the source, more than SOURCE_WAL_ALARM_MB; \(look), and watch the source's disk"
             )
         }
         return (.none, "")
     }
 
-    private static let remedy =
-        "see why the daemon is behind (target, long transactions at the source), or raise max_slot_wal_keep_size"
+    private static let look = "see why the daemon is behind (target, long transactions at the source)"
+    private static let remedy = "\(look), or raise max_slot_wal_keep_size"
     private static let resync = "the daemon will end with exit code 4, see \"Copy everything anew\" in the README"
 
     private static func mebibytes(_ bytes: Int) -> String { "\(bytes >> 20) MiB" }

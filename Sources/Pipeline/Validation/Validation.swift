@@ -61,7 +61,9 @@ public struct Validation {
         if let reader = look({ () throws(SourceError) in try PipelineLock(session, slot: source.slotName).reader() })
             ?? nil
         {
-            report.warnings.append("slot \(source.slotName) is read by \(reader); a second daemon would stand by")
+            report.warnings.append(
+                "slot \(source.slotName) is read by \(reader): a daemon that is started now would wait for it, or end with 11 (SINK_STANDBY)"
+            )
         }
         let selection = look { () throws(SourceError) in try Publication(session, config: source).inspect() }
         let signal = stop

@@ -48,6 +48,15 @@ enum SourceURLShape {
                 showsAllowed: false
             )
         }
+        // libpq ends the password at the first @ and takes the rest of it for the host, which then stands in every error.
+        let authority = text.drop { $0 != "/" }.dropFirst(2).prefix { $0 != "/" && $0 != "?" }
+        guard authority.count(where: { $0 == "@" }) <= 1 else {
+            throw ValueMistake(
+                message: "has more than one @ before the host",
+                suggestion: .advice("write %40 for an @ in user or password"),
+                showsAllowed: false
+            )
+        }
         guard let mark = text.firstIndex(of: "?") else { return [] }
         return text[text.index(after: mark)...].split(separator: "&").map { pair in
             let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)

@@ -55,8 +55,11 @@ struct FileOutput {
             guard waitForReader(deadline) else { return -1 }
             return send(file, rest.baseAddress, rest.count, Int32(MSG_NOSIGNAL | MSG_DONTWAIT))
         case .pipe(let capacity):
-            // All at once where there is room; else in pieces that cannot block, so that the deadline holds.
-            if unread + rest.count <= capacity { return Glibc.write(file, rest.baseAddress, rest.count) }
+            // All at once into an empty pipe; else in pieces that cannot block, so that the deadline holds. (A pipe is full
+            // when its pages are taken, however little is in them.)
+            if unread == 0, rest.count <= capacity - FileOutput.pipeChunk {
+                return Glibc.write(file, rest.baseAddress, rest.count)
+            }
             guard waitForReader(deadline) else { return -1 }
             return Glibc.write(file, rest.baseAddress, min(rest.count, FileOutput.pipeChunk))
         }

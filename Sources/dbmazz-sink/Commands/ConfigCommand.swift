@@ -1,5 +1,5 @@
 import ArgumentParser
-import FoundationEssentials
+import Operations
 import Pipeline
 import Settings
 
@@ -39,7 +39,7 @@ struct ConfigCommand: ParsableCommand {
                 meaning: variable.meaning
             )
         }
-        if json { return Terminal.out(try JSON.text(entries)) }
+        if json { return Terminal.out(StatusJSON.encode(entries)) }
         let width = entries.map(\.name.count).max() ?? 0
         for entry in entries {
             let name = entry.name + String(repeating: " ", count: width - entry.name.count)
@@ -47,15 +47,5 @@ struct ConfigCommand: ParsableCommand {
             let origin = isChosen ? "\(entry.origin); default: \(entry.default)" : "default"
             Terminal.out("\(isChosen ? Terminal.coloured(name, .bold) : name)  \(entry.value ?? "-")  (\(origin))\n")
         }
-    }
-}
-
-/// JSON for people and programs.
-enum JSON {
-    static func text(_ value: some Encodable) throws -> String {
-        let encoder = JSONEncoder()
-        encoder.keyEncodingStrategy = .convertToSnakeCase
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(value), as: UTF8.self) + "\n"
     }
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import CdcCore
+import Operations
 import Pipeline
 import PostgresSource
 import Settings
@@ -31,7 +32,7 @@ struct SlotCommand: ParsableCommand {
                 Terminal.error("slot \(settings.source.slotName) does not exist")
                 throw ExitStatus.slotLost.exit
             }
-            Terminal.out(json ? try JSON.text(slot) : text(slot))
+            Terminal.out(json ? StatusJSON.encode(slot) : text(slot))
         }
 
         private func text(_ slot: SlotDescription) -> String {

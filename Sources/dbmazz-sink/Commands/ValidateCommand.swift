@@ -1,6 +1,7 @@
 import ArgumentParser
 import CdcCore
 import Logging
+import Operations
 import Pipeline
 import Settings
 import Sinks
@@ -35,7 +36,7 @@ struct ValidateCommand: AsyncParsableCommand {
             throw ExitStatus.configuration.exit
         }
         let report = await Validation(config, sink: sink).run()
-        Terminal.out(json ? try JSON.text(report) : ValidationText(report, notices: settings.notices).text)
+        Terminal.out(json ? StatusJSON.encode(report) : ValidationText(report, notices: settings.notices).text)
         guard report.isGood else { throw ArgumentParser.ExitCode(report.exitCode) }
     }
 }
