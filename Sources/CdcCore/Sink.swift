@@ -82,6 +82,9 @@ public protocol Sink: AnyObject, SendableMetatype {
     /// What it can do and which defaults suit it.
     static var capabilities: SinkCapabilities { get }
 
+    /// Its name and what it writes to, for logs and status; without secrets. The default is the name alone.
+    var target: String { get }
+
     /// Makes a sink; touches nothing outside.
     init(_ config: SinkConfig) throws(SinkError)
 

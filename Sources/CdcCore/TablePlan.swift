@@ -42,6 +42,9 @@ public struct TablePlan: Sendable {
 }
 
 extension Sink {
+    /// For a sink of which there is only one.
+    public var target: String { Self.name }
+
     /// For a sink that makes no tables: the source's own types, nothing to do.
     public func plan(_ tables: [TableSchema], for pipeline: PipelineIdentity) async throws(SinkError) -> [TablePlan] {
         tables.map { table in

@@ -122,7 +122,7 @@ public enum StatusText {
             Fact(name: "transactions", value: "\(totals.transactions)", id: "transactions"),
             Fact(name: "batches", value: "\(totals.batches)", id: "batches"),
             Fact(name: "writes repeated", value: "\(totals.sinkRetries)", id: "sink-retries"),
-            Fact(name: "source lost", value: "\(totals.sourceReconnects) times", id: "source-reconnects"),
+            Fact(name: "source connected again", value: "\(totals.sourceReconnects) attempts", id: "source-reconnects"),
             Fact(
                 name: "memory of batches",
                 value: "\(size(status.memoryUsedBytes)) of \(size(status.memoryBudgetBytes))",

@@ -30,7 +30,7 @@ struct InitialCopy {
         on connection: PostgresConnection,
         slot: String
     ) throws(SessionEnd) -> LSN {
-        logger.info("copy begins", metadata: ["tables": "\(tables.count)"])
+        logger.info("copy begins", metadata: ["tables": .stringConvertible(tables.count)])
         try requireClaim()
         _ = try link.call(.beginCopy(schemas))
         let point: LSN
@@ -73,7 +73,10 @@ struct InitialCopy {
             monitor.copies(table.ref)
             try copier.copy(table, index: UInt32(index), from: connection)
             monitor.copied()
-            logger.info("table copied", metadata: ["table": "\(table.ref)", "rows": "\(copier.rows - before)"])
+            logger.info(
+                "table copied",
+                metadata: ["table": "\(table.ref)", "rows": .stringConvertible(copier.rows - before)]
+            )
         }
         try copier.finish()
         // Without the lock another daemon may have begun to copy into the same tables.

@@ -55,8 +55,8 @@ struct SessionSetup {
             "connected to source",
             metadata: [
                 "server": "\(session.server)", "version": "\(session.serverVersion)",
-                "system": "\(system.systemIdentifier)", "timeline": "\(system.timeline)",
-                "tables": "\(selection.tables.count)", "publication_created": "\(selection.wasCreated)",
+                "system": "\(system.systemIdentifier)", "timeline": .stringConvertible(system.timeline),
+                "tables": .stringConvertible(selection.tables.count), "publication_created": "\(selection.wasCreated)",
             ]
         )
         if !selection.filteredOut.isEmpty {

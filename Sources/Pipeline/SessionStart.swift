@@ -46,7 +46,10 @@ struct SessionStart {
         } catch {
             throw SessionEnd(error)
         }
-        logger.info("start decided", metadata: ["plan": "\(plan)", "pipeline": "\(pipeline.name)"])
+        logger.info(
+            "start decided",
+            metadata: ["plan": "\(plan.words(config.source))", "pipeline": "\(pipeline.name)"]
+        )
         let schemas = setup.selection.tables.map { $0.schema(sinkName: config.sinkName($0.ref)) }
         if plan.copies {
             do throws(SourceError) {
@@ -158,7 +161,7 @@ struct SessionStart {
         }
         Failpoint.copyFinished.pass()
         for table in tables { copies[table.ref] = point }
-        logger.info("copy finished", metadata: ["lsn": "\(point)", "tables": "\(tables.count)"])
+        logger.info("copy finished", metadata: ["lsn": "\(point)", "tables": .stringConvertible(tables.count)])
         return point
     }
 
@@ -184,7 +187,10 @@ struct SessionStart {
         let point = try copy(newTables, newSchemas, side)
         _ = try link.call(.finishCopy(newSchemas, at: point, position: nil))
         for table in newTables { copies[table.ref] = point }
-        logger.info("copy of new tables finished", metadata: ["lsn": "\(point)", "tables": "\(newTables.count)"])
+        logger.info(
+            "copy of new tables finished",
+            metadata: ["lsn": "\(point)", "tables": .stringConvertible(newTables.count)]
+        )
     }
 
     private func copy(

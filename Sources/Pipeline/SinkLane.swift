@@ -15,6 +15,8 @@ actor SinkLane {
     private var random = SystemRandomNumberGenerator()
     private var attempts = 0
     private var failingSince: ContinuousClock.Instant?
+    /// Whether it is writing that fails: what else works meanwhile says nothing about that.
+    private var failsToWrite = false
 
     /// How long one call may wait for the target before it has to say so.
     private let callTimeout: Duration
@@ -56,6 +58,8 @@ actor SinkLane {
             if exchange.nextCommand() != nil { exchange.post(.failed(PipelineFailure(error))) }
             return
         }
+        monitor.sinkIs(sink.target)
+        logger.info("writing to", metadata: ["target": "\(sink.target)"])
         while let command = exchange.nextCommand() {
             exchange.post(await answer(command, sink))
         }
@@ -69,7 +73,7 @@ actor SinkLane {
             exchange.health.calling(for: limit(of: command))
             do throws(SinkError) {
                 let reply = try await perform(command, sink)
-                recovered()
+                if !failsToWrite { recovered() }
                 return reply
             } catch {
                 if let end = await wait(after: error) { return end }
@@ -112,10 +116,12 @@ actor SinkLane {
             exchange.health.calling(for: limit)
             do throws(SinkError) {
                 let result = try await sink.writeBatch(batch, deadline: began + limit)
-                recovered()
+                // A part that is taken says nothing of the unit: its commit does.
+                if batch.commitsUnit { recovered() }
                 monitor.written(batch, took: .now - began)
                 return finished(batch, result)
             } catch {
+                failsToWrite = true
                 if error.kind == .ambiguous, let end = await resolve(batch, sink) { return end }
                 if let end = await wait(after: error) { return end }
                 // Nothing tells whether copied rows arrived: the copy has to begin anew, as a unit that has lost its first
@@ -173,8 +179,8 @@ actor SinkLane {
             "sink waits",
             metadata: [
                 "operation": "\(error.operation)", "table": "\(error.table?.description ?? "-")",
-                "cause": "\(error.cause)", "remedy": "\(error.remedy)", "attempt": "\(attempts)",
-                "retry_in_ms": "\(delay.nanoseconds / 1_000_000)",
+                "cause": "\(error.cause)", "remedy": "\(error.remedy)", "attempt": .stringConvertible(attempts),
+                "retry_in_ms": .stringConvertible(delay.nanoseconds / 1_000_000),
             ]
         )
         return exchange.pause(for: delay) ? nil : .abandoned
@@ -185,10 +191,13 @@ actor SinkLane {
         logger.info(
             "sink works again",
             metadata: [
-                "attempts": "\(attempts)", "after_ms": "\((ContinuousClock.now - since).nanoseconds / 1_000_000)",
+                "attempts": .stringConvertible(attempts),
+                "after_ms": .stringConvertible((ContinuousClock.now - since).nanoseconds / 1_000_000),
             ]
         )
         failingSince = nil
+        failsToWrite = false
         attempts = 0
+        monitor.sinkWorks()
     }
 }

@@ -76,8 +76,8 @@ actor SourceLane {
             "waiting for source",
             metadata: [
                 "operation": "\(error.operation)", "cause": "\(error.cause)", "sqlstate": "\(error.sqlState ?? "-")",
-                "remedy": "\(error.remedy)", "attempt": "\(failures)",
-                "retry_in_ms": "\(delay.nanoseconds / 1_000_000)",
+                "remedy": "\(error.remedy)", "attempt": .stringConvertible(failures),
+                "retry_in_ms": .stringConvertible(delay.nanoseconds / 1_000_000),
             ]
         )
         link.stop.backOff(for: delay)

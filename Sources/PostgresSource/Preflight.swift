@@ -91,6 +91,29 @@ public struct Preflight {
         try Preflight.report(findings)
     }
 
+    /// Checks that the publication can be made.
+    ///
+    /// - Throws: ``SourceError`` of kind configuration with the statement for somebody who may.
+    public func checkMayPublish(_ tables: [SourceTable], creation: String) throws(SourceError) {
+        let oids = tables.map { String($0.oid) }.joined(separator: ",")
+        let rows = try session.execute(
+            """
+            SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),
+              (SELECT pg_catalog.bool_and(pg_catalog.pg_has_role(relowner, 'USAGE')) FROM pg_catalog.pg_class
+               WHERE oid IN (\(oids))), current_user
+            """,
+            as: "check the right to publish"
+        )
+        guard let row = rows.first, row[0] != "t" || row[1] != "t" else { return }
+        let reason = row[0] != "t" ? "may not create in the database" : "does not own all tables"
+        throw SourceError(
+            .configuration,
+            operation: "check the source",
+            cause: "there is no publication, and user \(row[2] ?? "?") \(reason)",
+            remedy: "have the tables' owner run \(creation);"
+        )
+    }
+
     /// What works today and may lose changes or fill a disk one day; each with what to do.
     public func warnings() throws(SourceError) -> [String] {
         let rows = try session.execute(

@@ -140,12 +140,17 @@ public struct SourceCatalog {
         for index in tables.indices {
             let oid = tables[index].oid
             let list = published[oid]
-            tables[index].columns = (columns[oid] ?? []).filter { list?.contains($0.name) ?? !$0.isGenerated }
-                .map(\.definition)
+            tables[index].columns = (columns[oid] ?? []).filter { isPublished($0, list) }.map(\.definition)
             tables[index].key = SourceCatalog.key(keys[oid] ?? [], of: tables[index])
             let carried = Set(tables[index].columns.map(\.name))
             tables[index].leftOut = (columns[oid] ?? []).map(\.name).filter { !carried.contains($0) }
         }
+    }
+
+    /// Before version 18 generated columns are never sent, although `pg_publication_tables` lists them.
+    private func isPublished(_ column: CatalogColumn, _ list: Set<String>?) -> Bool {
+        if column.isGenerated, session.serverVersion < 180000 { return false }
+        return list?.contains(column.name) ?? !column.isGenerated
     }
 
     private struct CatalogColumn {

@@ -81,6 +81,15 @@ extension SourceError: CustomStringConvertible {
 }
 
 extension SourceError {
+    /// What libpq itself refuses, before a server has a say, and no repetition mends.
+    private static func isMisconfiguration(_ message: String) -> Bool {
+        [
+            "no password supplied", "does not support SSL", "invalid port", "invalid integer value", "certificate",
+            "sslmode value", "private key", "definition of service",
+        ]
+        .contains { message.contains($0) }
+    }
+
     /// The error for a server's refusal, classified by its SQLSTATE.
     ///
     /// See https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -89,6 +98,8 @@ extension SourceError {
             switch sqlState {
             case "57P03" where message.contains("shutting down"):
                 (.shuttingDown, "waiting for the source to come back")
+            case nil where SourceError.isMisconfiguration(message):
+                (.configuration, "correct SOURCE_URL, SOURCE_PASSWORD or the server's settings for TLS")
             case nil, "57P01", "57P02", "57P03", "57P05": (.retriable, "connecting again")
             case "28P01", "28000":
                 (.configuration, "check the user and password in SOURCE_URL or SOURCE_PASSWORD, and pg_hba.conf")

@@ -31,7 +31,7 @@ struct Daemon {
             "starting",
             metadata: [
                 "version": "\(Version.text)", "sink": "\(settings.sink.type)", "slot": "\(settings.source.slotName)",
-                "publication": "\(settings.source.publicationName)", "pid": "\(getpid())",
+                "publication": "\(settings.source.publicationName)", "pid": .stringConvertible(getpid()),
             ]
         )
         do {

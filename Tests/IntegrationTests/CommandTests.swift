@@ -66,6 +66,25 @@ extension Integration {
             #expect(result.output.contains("does not publish deletes, truncates"), "\(result)")
         }
 
+        @Test("validate finds a role that may not make the publication, and a pipeline that is run already")
+        func validateRefusals() throws {
+            let rig = try Rig()
+            try rig.makeTable()
+            try rig.sql("CREATE ROLE reader LOGIN REPLICATION", "GRANT SELECT ON public.t TO reader")
+            let url = rig.server.url()
+            rig.daemon.setEnvironment("SOURCE_URL", rig.server.url(user: "reader"))
+            let refused = try rig.daemon.command("validate")
+            #expect(refused.status == .exited(2), "\(refused)")
+            #expect(refused.output.contains("have the tables' owner run CREATE PUBLICATION"), "\(refused)")
+            rig.daemon.setEnvironment("SOURCE_URL", url)
+            try rig.startStreaming()
+            rig.daemon.setEnvironment("SINK_STANDBY", "refuse")
+            let busy = try rig.daemon.command("validate")
+            #expect(busy.status == .exited(11), "\(busy)")
+            #expect(busy.output.contains("sqlite \(rig.file)"), "\(busy)")
+            try rig.stopDaemon()
+        }
+
         @Test("validate without a server says so with the daemon's remedy")
         func validateNoServer() throws {
             let rig = try Rig()
@@ -156,7 +175,7 @@ extension Integration {
             // script(1) gives the daemon a terminal.
             let terminal = try ChildProcess(
                 executable: "/usr/bin/script",
-                arguments: ["-qefc", Rig.executable, screen],
+                arguments: ["-qefc", "stty cols 160; exec \(Rig.executable)", screen],
                 environment: environment
             )
             #expect(terminal.waitForExit(timeout: .seconds(60)) == .exited(0), "\(readText(screen) ?? "")")

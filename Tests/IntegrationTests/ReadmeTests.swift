@@ -105,7 +105,7 @@ extension Integration {
                 standardError: log,
                 workingDirectory: rig.directory
             )
-            let streams = eventually(within: .seconds(30)) { (readText(log) ?? "").contains("streaming") }
+            let streams = eventually(within: .seconds(30)) { (readText(log) ?? "").contains("INFO  streaming") }
             #expect(streams, "\(readText(log) ?? "")")
             return daemon
         }

@@ -3,6 +3,24 @@ import Testing
 
 extension Integration {
     @Suite("A schema that changes") struct SchemaTests {
+        @Test("generated columns are left out by copy and stream alike, also where the publication was there before")
+        func generatedColumns() throws {
+            let rig = try Rig()
+            try rig.sql(
+                "CREATE TABLE public.t (id int4 PRIMARY KEY, a int4, b int4 GENERATED ALWAYS AS (a * 2) STORED)",
+                "INSERT INTO public.t VALUES (1, 2)",
+                "CREATE PUBLICATION dbmazz_pub FOR TABLE public.t"
+            )
+            try rig.startStreaming()
+            try rig.sql("UPDATE public.t SET a = 7 WHERE id = 1", "INSERT INTO public.t VALUES (2, 5)")
+            try rig.waitForSink(
+                "SELECT * FROM t ORDER BY id",
+                [["INTEGER 1", "INTEGER 7"], ["INTEGER 2", "INTEGER 5"]]
+            )
+            #expect(!rig.daemon.logLines().contains { $0.event == "reading WAL from before a schema change" })
+            try rig.stopDaemon()
+        }
+
         @Test("by a new column stops the daemon with the missing statement; once it was run, nothing is lost")
         func addColumn() throws {
             let rig = try Rig()

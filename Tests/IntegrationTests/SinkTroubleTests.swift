@@ -105,6 +105,27 @@ extension Integration {
             try rig.stopDaemon()
         }
 
+        @Test(
+            "whose disk is too small for a transaction that goes in parts exhausts its retries, counted over all attempts",
+            .enabled(if: canMount)
+        )
+        func partsOnFullDisk() throws {
+            let directory = try makeTemporaryDirectory("dbmazz-full")
+            defer { removeTree(directory) }
+            try runProgram("/bin/mount", ["-t", "tmpfs", "-o", "size=24m", "none", directory])
+            defer { _ = try? runProgram("/bin/umount", ["-l", directory]) }
+            let rig = try Rig([
+                "SINK_URL": directory + "/sink.db", "SINK_MAX_RETRIES": "3", "SINK_RETRY_MAX_MS": "100",
+            ])
+            try rig.makeTable()
+            try rig.startStreaming()
+            try rig.sql("INSERT INTO public.t SELECT i, repeat('x', 500) FROM generate_series(10, 100000) i")
+            let error = rig.expectEnd(8, "disk is full", "given up after 3 retries", within: .seconds(60))
+            #expect(!error.isEmpty)
+            let attempts = rig.daemon.logLines().filter { $0.event == "sink waits" }.compactMap { $0["attempt"] }
+            #expect(attempts == ["1", "2", "3"])
+        }
+
         @Test("does not keep the daemon from stopping within SINK_SHUTDOWN_TIMEOUT_MS")
         func stopWhileLocked() throws {
             let rig = try Rig(["SINK_SHUTDOWN_TIMEOUT_MS": "2000"])

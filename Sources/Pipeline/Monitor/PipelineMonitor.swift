@@ -35,6 +35,7 @@ public final class PipelineMonitor: Sendable {
     private struct State: Sendable {
         var pipeline = ""
         var source = ""
+        var target: String?
         var phase = PipelinePhase.starting
         var detail: String?
         var phaseSince: Int
@@ -209,8 +210,21 @@ public final class PipelineMonitor: Sendable {
     func repeating(_ error: SinkError) {
         metrics.sinkRetries.increment()
         metrics.error(side: "sink", class: error.kind == .ambiguous ? "ambiguous" : "retriable")
-        note(side: "sink", error.description) { $0.totals.sinkRetries += 1 }
+        note(side: "sink", error.description) { state in
+            state.totals.sinkRetries += 1
+            if state.phase == .streaming || state.phase == .copying {
+                state.detail = "waiting for the target: \(error.cause)"
+            }
+        }
     }
+
+    /// The sink takes what it refused before.
+    func sinkWorks() {
+        state.withLock { if $0.phase == .streaming || $0.phase == .copying { $0.detail = nil } }
+    }
+
+    /// The sink says what it writes to.
+    func sinkIs(_ target: String) { state.withLock { $0.target = target } }
 
     /// The source will be connected again.
     func repeating(_ error: SourceError) {
@@ -314,7 +328,7 @@ public final class PipelineMonitor: Sendable {
         return PipelineStatus(
             pipeline: copy.pipeline,
             source: copy.source,
-            sink: sinkType,
+            sink: copy.target ?? sinkType,
             startedMs: started,
             timeMs: now,
             phase: copy.phase,

@@ -121,7 +121,7 @@ public struct PipelineStatus: Sendable, Codable {
     public var pipeline: String
     /// Host, port and database of the source; empty until it was reached.
     public var source: String
-    /// `SINK_TYPE`.
+    /// `SINK_TYPE`, and what it writes to once that is known.
     public var sink: String
     /// When the daemon started.
     public var startedMs: Int

@@ -16,7 +16,7 @@ public struct Validation {
     public init(_ config: PipelineConfig, sink: any Sink) {
         self.config = config
         self.sink = sink
-        report = ValidationReport(sink: config.sink.type, deleteMode: config.sink.deleteMode.rawValue)
+        report = ValidationReport(sink: sink.target, deleteMode: config.sink.deleteMode.rawValue)
     }
 
     /// Looks at everything, and goes on after a finding as far as that makes sense.
@@ -58,14 +58,26 @@ public struct Validation {
         }
         let warnings = look { () throws(SourceError) in try Preflight(session).warnings() }
         report.warnings += warnings ?? []
-        if let reader = look({ () throws(SourceError) in try PipelineLock(session, slot: source.slotName).reader() })
-            ?? nil
-        {
+        let lock = PipelineLock(session, slot: source.slotName)
+        let holder =
+            look { () throws(SourceError) -> SlotHolder? in
+                if let holder = try lock.take() { return holder }
+                return try lock.reader()
+            } ?? nil
+        if let holder, config.sink.standby == .refuse, !isOnly {
+            note(PipelineFailure(.slotInUse, "slot \(source.slotName) is in use by \(holder), and SINK_STANDBY=refuse"))
+        } else if let holder {
             report.warnings.append(
-                "slot \(source.slotName) is read by \(reader): a daemon that is started now would wait for it, or end with 11 (SINK_STANDBY)"
+                "slot \(source.slotName) is in use by \(holder): a daemon that is started now would wait for it"
             )
         }
-        let selection = look { () throws(SourceError) in try Publication(session, config: source).inspect() }
+        let selection = look { () throws(SourceError) in
+            let inspection = try Publication(session, config: source).inspect()
+            if let creation = inspection.creation {
+                try Preflight(session).checkMayPublish(inspection.tables, creation: creation)
+            }
+            return inspection
+        }
         let signal = stop
         let identified = look { () throws(SourceError) in
             let replication = try PostgresConnection(parameters, replication: true, stop: signal)

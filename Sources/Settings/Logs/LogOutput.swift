@@ -61,12 +61,19 @@ public final class LogOutput: Sendable {
     ///
     /// Empty takes it away.
     public func setFooter(_ text: String) {
-        guard isTerminal else { return }
+        guard isTerminal, getenv("TERM").map({ String(cString: $0) }) != "dumb" else { return }
+        let text = String(text.prefix(width - 1))
         state.withLock { state in
             guard state.footer != text else { return }
             state.footer = text
             _ = send(Array("\(Self.eraseLine)\(text)".utf8)[...], isStalled: state.isStalled)
         }
+    }
+
+    /// Columns of the terminal.
+    private var width: Int {
+        var size = winsize()
+        return ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 1 ? Int(size.ws_col) : 80
     }
 
     /// ECMA-48: to the line's begin, then erase to its end.

@@ -109,11 +109,11 @@ struct SQLiteSetup {
             return Verdict(differences: [owned(table, by: owner)])
         }
         guard let there else { return Verdict(statements: creation(of: table)) }
-        let differences = compare(table, there)
-        if differences.isEmpty, registered == nil, try !isEmpty(table.sinkName) {
+        // Whatever its columns: rows of somebody else are not to be dropped.
+        if registered == nil, there.isTable, there.isStrict, try !isEmpty(table.sinkName) {
             return Verdict(differences: [foreign(table)])
         }
-        return Verdict(differences: differences)
+        return Verdict(differences: compare(table, there))
     }
 
     private func creation(of table: TableSchema) -> [String] {
@@ -199,7 +199,10 @@ struct SQLiteSetup {
             // SQLite does not drop a column that an index uses, and ours for old rows may.
             let index =
                 table.hasKey ? "" : "DROP INDEX IF EXISTS \(SQLiteSetup.oldRowIndexName(table).quotedIdentifier); "
-            add("column \(quoted) is not in the source", "\(index)ALTER TABLE \(name) DROP COLUMN \(quoted);")
+            // Without its mark a deleted row would be a live one again.
+            let isMark = column.name.sqliteFolded == AuditColumn.isDeleted.rawValue.sqliteFolded
+            let purge = isMark ? "DELETE FROM \(name) WHERE \(quoted); " : ""
+            add("column \(quoted) is not in the source", "\(purge)\(index)ALTER TABLE \(name) DROP COLUMN \(quoted);")
         }
         return differences
     }

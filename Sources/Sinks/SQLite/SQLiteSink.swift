@@ -38,6 +38,14 @@ public final class SQLiteSink: Sink {
         self.config = try SQLiteConfig(config)
     }
 
+    /// The file, with its directory.
+    public var target: String {
+        let directory = realpath(config.directory, nil)
+        defer { free(directory) }
+        let name = config.path.split(separator: "/").last.map(String.init) ?? config.path
+        return "sqlite \(directory.map { String(cString: $0) } ?? config.directory)/\(name)"
+    }
+
     // MARK: Start
 
     /// Checks SQLite's version, the directory, and that an existing file is a database.

@@ -43,11 +43,16 @@ struct SlotCommand: ParsableCommand {
             source's WAL     \(slot.walEnd)
             wal_status       \(slot.walStatus ?? "-")
             WAL kept         \(slot.retainedBytes >> 20) MiB
-            WAL to spare     \(slot.safeBytes.map { "\($0 >> 20) MiB" } ?? "no limit (max_slot_wal_keep_size)")
+            WAL to spare     \(spare(slot))
             spilled          \(slot.spilledTransactions) transactions, \(slot.spilledBytes >> 20) MiB
-            invalidated      \(slot.invalidationReason ?? "no")
+            invalidated      \(slot.invalidationReason ?? (slot.walStatus == "lost" ? "yes" : "no"))
 
             """
+        }
+
+        private func spare(_ slot: SlotDescription) -> String {
+            if slot.walStatus == "lost" { return "none: the slot is lost" }
+            return slot.safeBytes.map { "\($0 >> 20) MiB" } ?? "no limit (max_slot_wal_keep_size)"
         }
     }
 
