@@ -75,12 +75,9 @@ struct FileOutput {
     private func waitForReader(_ deadline: ContinuousClock.Instant) -> Bool {
         while true {
             var request = pollfd(fd: file, events: Int16(POLLOUT), revents: 0)
-            let left = max(.zero, deadline - .now)
-            let ready = poll(
-                &request,
-                1,
-                Int32(clamping: left / .milliseconds(1) > 1e9 ? 1_000_000_000 : Int(left / .milliseconds(1)))
-            )
+            // Rounded up: poll(2) counts milliseconds, and the deadline is not to be missed by a part of one.
+            let left = max(0, ((deadline - .now) / .milliseconds(1)).rounded(.up))
+            let ready = poll(&request, 1, Int32(min(left, 1e9)))
             if ready < 0 && errno == EINTR { continue }
             if ready == 0 { errno = ETIMEDOUT }
             // With the reader gone poll reports an error, and so will the write.
