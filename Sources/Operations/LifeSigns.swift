@@ -67,8 +67,7 @@ public struct LifeSigns: Sendable {
     private func tell(_ isHealthy: Bool) {
         let lanes = monitor.status().lanes
         let facts: Logger.Metadata = [
-            "lanes":
-                "\(lanes.map { "\($0.name): \($0.alive ? "alive" : "hung"), \($0.activity)" }.joined(separator: "; "))"
+            "lanes": "\(lanes.map(StatusText.lane).joined(separator: "; "))"
         ]
         if isHealthy {
             logger.info("lane moves again", metadata: facts)

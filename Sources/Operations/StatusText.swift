@@ -73,6 +73,11 @@ public enum StatusText {
         ]
     }
 
+    /// A lane's health in words, for log and `/healthz`.
+    static func lane(_ lane: PipelineStatus.Lane) -> String {
+        "\(lane.name): \(lane.alive ? "alive" : "hung"), \(lane.activity)"
+    }
+
     private static func lanes(_ status: PipelineStatus) -> String {
         status.lanes.map { "\($0.name): \($0.alive ? $0.activity : "HUNG, \($0.activity)")" }.joined(separator: "; ")
     }

@@ -46,14 +46,7 @@ struct PipelineClaim {
                 told = holder.identity
             }
             stop.wait(atMost: PipelineClaim.lookInterval)
-            if stop.isStopping {
-                throw SourceError(
-                    .stopped,
-                    operation: "stand by",
-                    cause: "the daemon is stopping",
-                    remedy: "nothing to do"
-                )
-            }
+            if stop.isStopping { throw .stopped("stand by") }
         }
         guard told != nil else { return }
         config.logger.info("taking over", metadata: ["slot": "\(config.source.slotName)"])

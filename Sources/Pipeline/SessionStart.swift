@@ -27,11 +27,8 @@ struct SessionStart {
     ) throws(SessionEnd) {
         let pipeline = config.identity(setup.system)
         monitor.identified(as: pipeline.name)
-        guard case .state(var state) = try link.call(.loadState(pipeline: pipeline.name)) else { return }
-        // A sink that stores no position has begun once a copy is complete; how far it is, the slot knows.
-        if !config.capabilities.storesPosition, let point = state?.copies.values.max() {
-            state?.position = SourcePosition(at: point)
-        }
+        guard case .state(let loaded) = try link.call(.loadState(pipeline: pipeline.name)) else { return }
+        let state = loaded?.begun(storesPosition: config.capabilities.storesPosition)
         let plan: StartPlan
         do throws(SourceError) {
             if config.source.snapshot == .only, state != nil { try claimForCopy() }

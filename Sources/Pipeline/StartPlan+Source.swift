@@ -53,3 +53,15 @@ extension StartPlan {
         )
     }
 }
+
+extension PipelineState {
+    /// The state as the plan is decided from it.
+    ///
+    /// A sink that stores no position has begun once a copy is complete; how far it is, the slot knows.
+    func begun(storesPosition: Bool) -> PipelineState {
+        guard !storesPosition, let point = copies.values.max() else { return self }
+        var state = self
+        state.position = SourcePosition(at: point)
+        return state
+    }
+}

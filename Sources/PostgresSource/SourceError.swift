@@ -63,7 +63,7 @@ public struct SourceError: Error, Sendable {
     }
 
     /// The daemon is being stopped while something waits.
-    static func stopped(_ operation: String) -> SourceError {
+    public static func stopped(_ operation: String) -> SourceError {
         SourceError(.stopped, operation: operation, cause: "the daemon is stopping", remedy: "nothing to do")
     }
 }

@@ -49,8 +49,7 @@ public struct StatusPages: Sendable {
     private var health: HTTPResponse {
         let status = status
         guard status.healthy else {
-            let lanes = status.lanes.map { "\($0.name): \($0.alive ? "alive" : "hung"), \($0.activity)\n" }
-            return HTTPResponse(503, lanes.joined())
+            return HTTPResponse(503, status.lanes.map { StatusText.lane($0) + "\n" }.joined())
         }
         return HTTPResponse(200, "ok\n")
     }

@@ -51,6 +51,14 @@ public final class PipelineMonitor: Sendable {
         var counters: [TableRef: PipelineMetrics.Table] = [:]
         var troubles: [PipelineStatus.Trouble] = []
         var samples: [Sample] = []
+
+        /// A stop stays a stop, whatever the lanes still do.
+        mutating func enter(_ next: PipelinePhase, _ detail: String?) {
+            guard phase != .stopping else { return }
+            if phase != next { phaseSince = PipelineMonitor.now() }
+            phase = next
+            self.detail = detail
+        }
     }
 
     private struct Sample: Sendable {
@@ -91,13 +99,7 @@ public final class PipelineMonitor: Sendable {
     // MARK: Told by the lanes
 
     func enter(_ phase: PipelinePhase, _ detail: String? = nil) {
-        state.withLock { state in
-            // A stop stays a stop, whatever the lanes still do.
-            guard state.phase != .stopping else { return }
-            if state.phase != phase { state.phaseSince = PipelineMonitor.now() }
-            state.phase = phase
-            state.detail = detail
-        }
+        state.withLock { $0.enter(phase, detail) }
     }
 
     func connected(to source: String) { state.withLock { $0.source = source } }
@@ -232,10 +234,7 @@ public final class PipelineMonitor: Sendable {
         metrics.error(side: "source", class: error.kind == .shuttingDown ? "shutting_down" : "retriable")
         note(side: "source", error.description) { state in
             state.totals.sourceReconnects += 1
-            guard state.phase != .stopping else { return }
-            if state.phase != .waitingForSource { state.phaseSince = PipelineMonitor.now() }
-            state.phase = .waitingForSource
-            state.detail = error.cause
+            state.enter(.waitingForSource, error.cause)
         }
     }
 

@@ -85,7 +85,7 @@ public struct Validation {
         }
         let (replication, system) = (identified?.0, identified?.1)
         report.system = system?.systemIdentifier
-        if let selection { await describe(selection, system, session) }
+        if let selection { await describe(selection, system) }
         if let system, let replication { await plan(slot, system, replication, selection, session) }
     }
 
@@ -93,8 +93,7 @@ public struct Validation {
 
     private mutating func describe(
         _ selection: Publication.Inspection,
-        _ system: SystemIdentification?,
-        _ session: PostgresConnection
+        _ system: SystemIdentification?
     ) async {
         report.leftOut = selection.filteredOut.map(\.description)
         report.sourceStatements += [selection.creation.map { $0 + ";" }].compactMap(\.self)
@@ -184,15 +183,14 @@ public struct Validation {
         _ selection: Publication.Inspection?,
         _ session: PostgresConnection
     ) async {
-        var state: PipelineState?
-        do throws(SinkError) { state = try await sink.loadState(of: config.identity(system).name) } catch {
+        let config = config
+        let found: PipelineState?
+        do throws(SinkError) {
+            found = try await sink.loadState(of: config.identity(system).name)?
+                .begun(storesPosition: config.capabilities.storesPosition)
+        } catch {
             return note(PipelineFailure(error))
         }
-        if !config.capabilities.storesPosition, let point = state?.copies.values.max() {
-            state?.position = SourcePosition(at: point)
-        }
-        let config = config
-        let found = state
         let plan = look { () throws(SourceError) in
             let plan = try StartPlan.decide(config, state: found, slot: slot, system: system, replication: replication)
             if plan.copies {
