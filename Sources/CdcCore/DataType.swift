@@ -86,13 +86,72 @@ public struct PostgresType: Hashable, Sendable {
     public var oid: UInt32
     /// `atttypmod`: length, precision and the like; -1 for none.
     public var modifier: Int32
-    /// The name as `format_type` prints it, for example `character varying(20)`.
+    /// The name as `format_type` prints it with an empty search_path, for example `character varying(20)` or `public.mood`.
     public var name: String
+    /// What kind of type it is.
+    public var kind: Kind
+    /// Whether the type has a binary output function (`pg_type.typsend`); without one it comes as text always.
+    public var hasBinaryOutput: Bool
+
+    /// What kind of type it is, with what another database needs to make it (`pg_type.typtype` and what hangs on it).
+    public indirect enum Kind: Hashable, Sendable {
+        /// Built in, or made by an extension or in C.
+        case base
+        /// An array; the element's type.
+        case array(PostgresType)
+        /// An enum; its labels in their order.
+        case enumeration([String])
+        /// A domain.
+        case domain(Domain)
+        /// A composite type.
+        case composite
+        /// A range or multirange.
+        case range
+    }
+
+    /// What a domain is made of.
+    public struct Domain: Hashable, Sendable {
+        /// The type below, which may be a domain as well.
+        public var base: PostgresType
+        /// Whether it has NOT NULL.
+        public var isNotNull: Bool
+        /// Its checks as `pg_get_constraintdef` prints them, by name.
+        public var checks: [Check]
+
+        /// A named check.
+        public struct Check: Hashable, Sendable {
+            /// The constraint's name.
+            public var name: String
+            /// For example `CHECK ((VALUE > 0))`.
+            public var definition: String
+
+            /// Makes a check.
+            public init(name: String, definition: String) {
+                self.name = name
+                self.definition = definition
+            }
+        }
+
+        /// Makes a domain.
+        public init(base: PostgresType, isNotNull: Bool = false, checks: [Check] = []) {
+            self.base = base
+            self.isNotNull = isNotNull
+            self.checks = checks
+        }
+    }
 
     /// Makes a type.
-    public init(oid: UInt32, modifier: Int32 = -1, name: String) {
+    public init(
+        oid: UInt32,
+        modifier: Int32 = -1,
+        name: String,
+        kind: Kind = .base,
+        hasBinaryOutput: Bool = true
+    ) {
         self.oid = oid
         self.modifier = modifier
         self.name = name
+        self.kind = kind
+        self.hasBinaryOutput = hasBinaryOutput
     }
 }

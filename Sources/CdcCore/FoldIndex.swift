@@ -33,6 +33,8 @@ public struct FoldIndex: Sendable {
         @usableFromInline var isMerged: Bool
         /// Whether some column is unchanged.
         public fileprivate(set) var isPartial: Bool
+        /// Whether the first of its changes is an insert: no row has the key before it.
+        public fileprivate(set) var isNew: Bool
     }
 
     /// What is to be done, in order.
@@ -95,7 +97,8 @@ public struct FoldIndex: Sendable {
             change: index,
             firstCell: cells,
             isMerged: false,
-            isPartial: change.isPartial
+            isPartial: change.isPartial,
+            isNew: change.kind == .insert
         )
     }
 
@@ -135,6 +138,7 @@ public struct FoldIndex: Sendable {
     private mutating func merge(_ earlier: Item, _ later: Item, batch: CdcBatch, columns: Int) -> Item {
         var result = later
         result.changes = earlier.changes + later.changes
+        result.isNew = earlier.isNew
         guard later.outcome == .update, earlier.outcome != .delete else { return result }
         if later.isPartial {
             let first = mergedCells.count

@@ -7,12 +7,32 @@ public struct SinkResult: Sendable {
     /// How far the sink is durable now; nil while a unit is open.
     public var durablePosition: SourcePosition?
 
+    /// Where the sink had to leave its fastest way.
+    public var fallbacks: WriteFallbacks
+
     /// Makes a result.
-    public init(recordsWritten: Int, bytesWritten: Int, durablePosition: SourcePosition?) {
+    public init(
+        recordsWritten: Int,
+        bytesWritten: Int,
+        durablePosition: SourcePosition?,
+        fallbacks: WriteFallbacks = WriteFallbacks()
+    ) {
         self.recordsWritten = recordsWritten
         self.bytesWritten = bytesWritten
         self.durablePosition = durablePosition
+        self.fallbacks = fallbacks
     }
+}
+
+/// How often a write had to leave the sink's fastest way: correct all the same, but slower.
+public struct WriteFallbacks: Hashable, Sendable {
+    /// Batches of inserts that met a row which was there already, and were merged instead.
+    public var merges = 0
+    /// Batches whose changes were replayed one by one in their order, because sets of them broke a constraint.
+    public var replays = 0
+
+    /// Makes a count of nothing.
+    public init() {}
 }
 
 /// Which source a position belongs to.
@@ -108,6 +128,9 @@ public protocol Sink: AnyObject, SendableMetatype {
     /// Remembers that the tables hold exactly what the source had at `consistentPoint`, and the position if one is given.
     func finishCopy(of tables: [TableSchema], at consistentPoint: LSN, position: SourcePosition?)
         async throws(SinkError)
+
+    /// In which form column values are to come, once ``setup(_:for:)`` has seen the tables; the default is that of the capabilities.
+    var tupleFormat: TupleFormat { get }
 
     /// The last position that is durable in the target. Also how the pipeline resolves an ambiguous outcome.
     func durablePosition() async throws(SinkError) -> SourcePosition?

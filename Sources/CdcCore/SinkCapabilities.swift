@@ -46,6 +46,10 @@ public struct SinkCapabilities: Sendable {
     public var addsAuditColumns: Bool
     /// In which form column values should come.
     public var tupleFormat: TupleFormat
+    /// Whether a table keeps its schema at the sink, unless `SINK_SCHEMA` names one for all.
+    ///
+    /// Then `{table}` alone is the default of `SINK_TABLE_NAME`.
+    public var keepsSchemas: Bool
 
     /// Makes a description.
     public init(
@@ -60,7 +64,8 @@ public struct SinkCapabilities: Sendable {
         optimalFlushInterval: Duration,
         storesPosition: Bool,
         addsAuditColumns: Bool = false,
-        tupleFormat: TupleFormat = .text
+        tupleFormat: TupleFormat = .text,
+        keepsSchemas: Bool = false
     ) {
         self.supportsUpsert = supportsUpsert
         self.supportsDelete = supportsDelete
@@ -74,5 +79,6 @@ public struct SinkCapabilities: Sendable {
         self.storesPosition = storesPosition
         self.addsAuditColumns = addsAuditColumns
         self.tupleFormat = tupleFormat
+        self.keepsSchemas = keepsSchemas
     }
 }

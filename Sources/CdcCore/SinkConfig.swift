@@ -28,6 +28,14 @@ public enum UnrepresentablePolicy: String, Sendable, CaseIterable {
     case error
 }
 
+/// How the postgres sink empties a table that the source has truncated.
+public enum TruncateMode: String, Sendable, CaseIterable {
+    /// By DELETE: readers with an older snapshot go on seeing the rows.
+    case delete
+    /// By TRUNCATE: fast, needs the privilege, and readers with an older snapshot see an empty table.
+    case truncate
+}
+
 /// What a daemon does whose pipeline is run by another one.
 public enum StandbyMode: String, Sendable, CaseIterable {
     /// It waits and takes over when the other is gone.
@@ -76,6 +84,8 @@ public struct SinkConfig: Sendable {
     public var onUnrepresentable: UnrepresentablePolicy
     /// `SINK_STANDBY`.
     public var standby: StandbyMode
+    /// `SINK_POSTGRES_TRUNCATE`; nil where it was not set.
+    public var postgresTruncate: TruncateMode?
     /// Where files go whose place was not given: `$STATE_DIRECTORY`, else the working directory.
     public var stateDirectory: String
 

@@ -8,6 +8,14 @@ public enum SnapshotMode: String, Sendable, CaseIterable {
     case only
 }
 
+/// Which changes are read, by where they came from.
+public enum OriginFilter: String, Sendable, CaseIterable {
+    /// All of them, also those that a replication brought to the source.
+    case any
+    /// Only those made at the source itself (`origin 'none'`, PostgreSQL 16 and later): keeps two-way set-ups from going in circles.
+    case none
+}
+
 /// A name pattern of `SOURCE_TABLES`: `schema.table`, where `*` stands for any characters.
 public struct TablePattern: Hashable, Sendable, CustomStringConvertible {
     /// The schema's pattern.
@@ -65,6 +73,8 @@ public struct SourceConfig: Sendable {
     public var snapshot: SnapshotMode
     /// `SOURCE_HEARTBEAT_INTERVAL_MS`; nil means none.
     public var heartbeatInterval: Duration?
+    /// `SOURCE_ORIGIN`.
+    public var origin: OriginFilter
     /// `SOURCE_WAL_ALARM_MB`, in bytes: more WAL than this kept by the slot raises an alarm; nil means never.
     public var walAlarmBytes: Int?
 
@@ -75,6 +85,7 @@ public struct SourceConfig: Sendable {
         publicationName = "dbmazz_pub"
         tables = []
         snapshot = .initial
+        origin = .any
         heartbeatInterval = .seconds(10)
         walAlarmBytes = 10 << 30
     }

@@ -45,6 +45,9 @@ extension Sink {
     /// For a sink of which there is only one.
     public var target: String { Self.name }
 
+    /// For a sink that wants one form whatever the tables.
+    public var tupleFormat: TupleFormat { Self.capabilities.tupleFormat }
+
     /// For a sink that makes no tables: the source's own types, nothing to do.
     public func plan(_ tables: [TableSchema], for pipeline: PipelineIdentity) async throws(SinkError) -> [TablePlan] {
         tables.map { table in

@@ -30,7 +30,8 @@ public struct PipelineConfig: Sendable {
 
     /// The name of a table at the sink, by `SINK_TABLE_NAME`.
     func sinkName(_ table: TableRef) -> String {
-        let template = sink.tableName ?? (table.schema == "public" ? "{table}" : "{schema}_{table}")
+        let keepsSchema = capabilities.keepsSchemas && sink.schema == nil
+        let template = sink.tableName ?? (table.schema == "public" || keepsSchema ? "{table}" : "{schema}_{table}")
         // One pass: a schema that is itself named {table} stays what it is.
         return template.split(separator: "{schema}", omittingEmptySubsequences: false)
             .map { $0.replacing("{table}", with: table.name) }.joined(separator: table.schema)
