@@ -57,8 +57,8 @@ let package = Package(
         ),
         .target(
             name: "Sinks",
-            dependencies: ["CdcCore", "CSQLite", "CLinux", logging],
-            exclude: ["SQLite/README.md", "Stdout/README.md", "Null/README.md", "_Template/README.md"],
+            dependencies: ["CdcCore", "CSQLite", "CLibpq", "CLinux", logging],
+            exclude: ["Postgres/README.md", "SQLite/README.md", "Stdout/README.md", "Null/README.md", "_Template/README.md"],
             swiftSettings: settings
         ),
         .target(

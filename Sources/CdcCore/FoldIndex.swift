@@ -43,8 +43,13 @@ public struct FoldIndex: Sendable {
     @usableFromInline var mergedCells: [Cell] = []
     private var slots: [UInt32] = []
     private var segmentBegin = 0
+    /// Where in ``items`` runs end, besides at barriers: every key occurs once between two of them.
+    ///
+    /// Only ``build(_:table:folding:keepingDeletes:)`` that keeps deletes makes such ends.
+    public private(set) var runEnds: [Int] = []
+    private var keepsDeletes = false
 
-    /// Makes an empty index; ``build(_:table:)`` fills it.
+    /// Makes an empty index; ``build(_:table:folding:keepingDeletes:)`` fills it.
     ///
     /// One index is used again for batch after batch.
     public init() {}
@@ -63,8 +68,16 @@ public struct FoldIndex: Sendable {
     ///   - batch: the batch.
     ///   - table: index into the batch's tables.
     ///   - folding: false gives every change an item of its own, in arrival order.
-    public mutating func build(_ batch: CdcBatch, table: UInt32, folding: Bool = true) {
+    ///   - keepingDeletes: true keeps a delete apart from what comes before and after it, for targets that mark deleted rows.
+    public mutating func build(
+        _ batch: CdcBatch,
+        table: UInt32,
+        folding: Bool = true,
+        keepingDeletes: Bool = false
+    ) {
         items.removeAll(keepingCapacity: true)
+        runEnds.removeAll(keepingCapacity: true)
+        keepsDeletes = keepingDeletes
         mergedCells.removeAll(keepingCapacity: true)
         clearSlots()
         beginSegment()
@@ -131,6 +144,14 @@ public struct FoldIndex: Sendable {
             return
         }
         let place = Int(slots[slot])
+        guard !keepsDeletes || (next.outcome != .delete && items[place].outcome != .delete) else {
+            runEnds.append(items.count)
+            beginSegment()
+            // The slots of the run before count as free: the key's own may be an earlier one now.
+            slots[find(next, batch: batch, schema: schema)] = UInt32(items.count)
+            items.append(next)
+            return
+        }
         items[place] = merge(items[place], next, batch: batch, columns: schema.columns.count)
     }
 

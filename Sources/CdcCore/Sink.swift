@@ -132,6 +132,9 @@ public protocol Sink: AnyObject, SendableMetatype {
     /// In which form column values are to come, once ``setup(_:for:)`` has seen the tables; the default is that of the capabilities.
     var tupleFormat: TupleFormat { get }
 
+    /// What an operator should know of the target, once ``setup(_:for:)`` has seen it: logged at every start.
+    var warnings: [String] { get }
+
     /// The last position that is durable in the target. Also how the pipeline resolves an ambiguous outcome.
     func durablePosition() async throws(SinkError) -> SourcePosition?
 

@@ -24,6 +24,8 @@ public struct TablePlan: Sendable {
     public var statements: [String]
     /// Why ``Sink/setup(_:for:)`` will refuse the table, each with what to do.
     public var problems: [String]
+    /// What an operator should know of the table; none of it keeps it from being carried.
+    public var warnings: [String]
 
     /// Makes a plan.
     public init(
@@ -31,19 +33,24 @@ public struct TablePlan: Sendable {
         sinkName: String,
         columns: [Column],
         statements: [String] = [],
-        problems: [String] = []
+        problems: [String] = [],
+        warnings: [String] = []
     ) {
         self.table = table
         self.sinkName = sinkName
         self.columns = columns
         self.statements = statements
         self.problems = problems
+        self.warnings = warnings
     }
 }
 
 extension Sink {
     /// For a sink of which there is only one.
     public var target: String { Self.name }
+
+    /// For a sink that has nothing to warn of.
+    public var warnings: [String] { [] }
 
     /// For a sink that wants one form whatever the tables.
     public var tupleFormat: TupleFormat { Self.capabilities.tupleFormat }

@@ -7,6 +7,7 @@ public enum SinkRegistry {
     /// Every sink, the default first.
     public static let all: [any Sink.Type] = [
         SQLiteSink.self,
+        PostgresSink.self,
         StdoutSink.self,
         NullSink.self,
     ]

@@ -374,16 +374,3 @@ public final class SQLiteSink: Sink {
         connection = nil
     }
 }
-
-extension CdcBatch {
-    /// Whether a table has nothing but inserts here.
-    fileprivate func hasOnlyInserts(_ table: UInt32) -> Bool {
-        var index = firstChange(ofTable: table)
-        while index != .max {
-            let change = change(Int(index))
-            guard change.kind == .insert else { return false }
-            index = change.nextOfTable
-        }
-        return true
-    }
-}

@@ -2,6 +2,9 @@ internal import Glibc
 
 /// The daemon's clock, in forms that sinks write.
 enum Timestamp {
+    /// 2000-01-01 UTC, from which PostgreSQL counts, in milliseconds since 1970.
+    static let postgresEpoch: Int64 = 946_684_800_000
+
     /// Milliseconds since 1970-01-01 UTC.
     static func nowMilliseconds() -> Int64 {
         var time = timespec()

@@ -1,0 +1,702 @@
+public import CdcCore
+internal import Glibc
+
+/// Keeps the source's tables in a PostgreSQL database.
+///
+/// Rows and position commit in one transaction: exactly once.
+public final class PostgresSink: Sink {
+    /// The value of `SINK_TYPE`.
+    public static let name = "postgres"
+
+    /// A unit is one transaction; large batches make sets and copies worth their round trips.
+    public static let capabilities = SinkCapabilities(
+        supportsUpsert: true,
+        supportsDelete: true,
+        supportsTransactions: true,
+        loadingModel: .stagedBatch(format: "COPY BINARY"),
+        maxBatchSize: 100_000,
+        maxBatchBytes: 4 << 20,
+        optimalFlushInterval: .zero,
+        storesPosition: true,
+        tupleFormat: .binary,
+        keepsSchemas: true
+    )
+
+    private let config: PostgresConfig
+    private var encoder = PostgresEncoder()
+    private var fold = FoldIndex()
+    private var session: PostgresSession?
+    /// The server process of a session that was lost: it may still be at work.
+    private var lostBackend: PostgresSession.Backend?
+
+    private var pipeline: PipelineIdentity?
+    /// The pipeline's fence as this process holds it.
+    private var fence: Int64?
+    /// The position at the target, as far as this process knows.
+    private var stored: SourcePosition?
+    /// Whether ``loadState(of:)`` has told the pipeline of ``stored``.
+    private var hasLoaded = false
+    private var types = PostgresTypes()
+    private var names: [TableRef: TableRef] = [:]
+    private var writers: [TableRef: PostgresTableWriter] = [:]
+    /// Whether a transaction is open, or what opens it is about to be sent.
+    private var isUnitOpen = false
+    private var moveGeneration: Int?
+    private var isOriginSet = false
+
+    /// In which form values are to come: binary unless some column cannot travel so.
+    public private(set) var tupleFormat = TupleFormat.binary
+    /// What the operator should know of the target.
+    public private(set) var warnings: [String] = []
+
+    private static let oldestVersion = 130_000
+    private static let callTimeout = Duration.seconds(60)
+    private static let setupTimeout = Duration.seconds(600)
+    private static let savepoint = "dbmazz_part"
+
+    /// Checks the settings; touches nothing outside.
+    public init(_ config: SinkConfig) throws(SinkError) {
+        self.config = try PostgresConfig(config)
+    }
+
+    /// Host, port and database.
+    public var target: String {
+        let host = config.value("host") ?? config.value("hostaddr") ?? "localhost"
+        return "postgres \(host):\(config.value("port") ?? "5432")/\(config.value("dbname") ?? config.value("user") ?? "")"
+    }
+
+    // MARK: Start
+
+    /// Connects, and checks version and whether the target can be written to.
+    public func validateConnection() async throws(SinkError) {
+        let client = try connected(for: PostgresSink.callTimeout).client
+        guard client.serverVersion >= PostgresSink.oldestVersion else {
+            throw SinkError(
+                .configuration,
+                operation: "check target",
+                cause: "\(client.server) is version \(client.serverVersion / 10_000)",
+                remedy: "use PostgreSQL 13 or later"
+            )
+        }
+        let rows = try perform("check target") { () throws(PostgresError) in
+            try client.execute(
+                "SELECT pg_catalog.pg_is_in_recovery() OR pg_catalog.current_setting('transaction_read_only')::bool"
+            )
+        }
+        guard rows.first?.first == "f" else {
+            throw SinkError(
+                .retriable,
+                operation: "check target",
+                cause: "\(client.server) is a standby or read-only",
+                remedy: "waiting for it to become a primary; check that SINK_URL names one (target_session_attrs=read-write)"
+            )
+        }
+    }
+
+    /// Reads the pipeline's row; nil if there is none.
+    public func loadState(of pipeline: String) async throws(SinkError) -> PipelineState? {
+        let client = try connected(for: PostgresSink.callTimeout).client
+        let state = try perform("read position") { () throws(PostgresError) in
+            try PostgresState(client: client).load(pipeline)
+        }
+        stored = state?.position
+        hasLoaded = true
+        return state
+    }
+
+    /// Reads the target's catalog and compares.
+    public func plan(_ tables: [TableSchema], for pipeline: PipelineIdentity) async throws(SinkError) -> [TablePlan] {
+        let session = try connected(for: PostgresSink.setupTimeout)
+        var setup = PostgresSetup(
+            client: session.client,
+            config: config,
+            pipeline: pipeline,
+            isReplica: session.isReplica
+        )
+        do throws(PostgresSetupFailure) {
+            return try setup.plan(tables)
+        } catch {
+            throw sinkError(error)
+        }
+    }
+
+    /// Creates the state tables and what is missing, reports every difference at once, and takes the pipeline's fence.
+    public func setup(_ tables: [TableSchema], for pipeline: PipelineIdentity) async throws(SinkError) {
+        await discardOpenUnit()
+        let session = try connected(for: PostgresSink.setupTimeout)
+        writers.removeAll()
+        let state = PostgresState(client: session.client)
+        try perform("create state tables") { () throws(PostgresError) in
+            if try !state.exists() {
+                try session.client.execute(PostgresState.creation.joined(separator: ";"))
+            }
+        }
+        try checkIdentity(state, pipeline)
+        var setup = PostgresSetup(
+            client: session.client,
+            config: config,
+            pipeline: pipeline,
+            isReplica: session.isReplica
+        )
+        do throws(PostgresSetupFailure) {
+            try setup.run(tables)
+            try setup.readTypes(tables)
+            warnings = [try setup.firingWarning(tables)].compactMap(\.self)
+        } catch {
+            throw sinkError(error)
+        }
+        types = setup.types
+        names = Dictionary(tables.map { ($0.ref, setup.target($0)) }) { first, _ in first }
+        tupleFormat = chooseFormat(tables)
+        self.pipeline = pipeline
+        try claim(state, pipeline)
+        try perform("register tables") { () throws(PostgresError) in
+            try state.register(tables.map { ($0, setup.target($0)) }, pipeline.name)
+            isOriginSet = try session.setOrigin(pipeline.name)
+            if try session.client.execute("SHOW fsync").first?.first == "off" {
+                warnings.append("fsync is off at the target: a crash of its machine can lose what it confirmed")
+            }
+        }
+    }
+
+    /// Binary, unless the binary form of some column means nothing at the target: then everything travels as text.
+    private func chooseFormat(_ tables: [TableSchema]) -> TupleFormat {
+        for table in tables {
+            for column in table.columns where types.binaryCarrier(column.postgresType) == nil {
+                warnings.append(
+                    "values travel as text, which costs more, because of column \"\(column.name)\" of \(table.ref) "
+                        + "(\(column.postgresType.name))"
+                )
+                return .text
+            }
+        }
+        return .binary
+    }
+
+    private func checkIdentity(_ state: PostgresState, _ pipeline: PipelineIdentity) throws(SinkError) {
+        let known = try perform("read position") { () throws(PostgresError) in try state.load(pipeline.name) }
+        guard let known, known.source.systemIdentifier != pipeline.source.systemIdentifier else { return }
+        throw SinkError(
+            .configuration,
+            operation: "set up sink",
+            cause: "pipeline \"\(pipeline.name)\" at \(state.client.server) belongs to the source system "
+                + "\(known.source.systemIdentifier), not to \(pipeline.source.systemIdentifier)",
+            remedy: "set SINK_PIPELINE or SINK_URL to another one"
+        )
+    }
+
+    private func claim(_ state: PostgresState, _ pipeline: PipelineIdentity) throws(SinkError) {
+        let claim = try perform("claim pipeline") { () throws(PostgresError) in
+            try state.claim(pipeline, fence: fence)
+        }
+        guard let claim else { throw fenced() }
+        fence = claim.fence
+        guard !hasLoaded || claim.position == stored else {
+            throw SinkError(
+                .permanent,
+                operation: "claim pipeline",
+                cause: "another daemon moved the position of pipeline \"\(pipeline.name)\" from "
+                    + "\(PostgresSink.text(stored)) to \(PostgresSink.text(claim.position)) while this one started",
+                remedy: "stop the other daemon, or set SINK_PIPELINE to another name; then start again"
+            )
+        }
+        stored = claim.position
+    }
+
+    private func fenced() -> SinkError {
+        SinkError(
+            .permanent,
+            operation: "claim pipeline",
+            cause: "another daemon has taken pipeline \"\(pipeline?.name ?? "")\" over at the target",
+            remedy: "stop one of the two, or set SINK_PIPELINE to another name"
+        )
+    }
+
+    private static func text(_ position: SourcePosition?) -> String { position?.endLSN.description ?? "none" }
+
+    // MARK: Copy
+
+    /// Empties the tables; their copy counts as unfinished until ``finishCopy(of:at:position:)``.
+    ///
+    /// Refuses tables with rows that this pipeline did not write.
+    public func beginCopy(of tables: [TableSchema]) async throws(SinkError) {
+        let session = try connected(for: PostgresSink.setupTimeout)
+        let pipeline = try ready()
+        let state = PostgresState(client: session.client)
+        let known = try perform("read copy state") { () throws(PostgresError) in try state.registrations(pipeline.name) }
+        try refuseForeignRows(tables.filter { known[$0.ref]?.isOurs != true }, session)
+        let statements = tables.filter { known[$0.ref]?.isOurs == true }.compactMap { names[$0.ref] }.map {
+            config.truncate == .truncate
+                ? "TRUNCATE \(PostgresLayout.quoted($0))" : "DELETE FROM \(PostgresLayout.quoted($0))"
+        }
+        try inTransaction("begin copy") { () throws(PostgresError) in
+            for part in statements.parts(of: 100) { try session.client.execute(part.joined(separator: ";")) }
+            try state.setConsistentPoint(nil, of: tables, pipeline.name)
+        }
+    }
+
+    private func refuseForeignRows(_ tables: [TableSchema], _ session: PostgresSession) throws(SinkError) {
+        var full: [TableSchema] = []
+        for part in tables.parts(of: 100) {
+            let questions = part.map { table in
+                "EXISTS (SELECT FROM \(PostgresLayout.quoted(names[table.ref] ?? table.ref)))"
+            }
+            let rows = try perform("look into tables") { () throws(PostgresError) in
+                try session.client.execute("SELECT \(questions.joined(separator: ","))")
+            }
+            full += zip(part, rows.first ?? []).filter { $1 == "t" }.map(\.0)
+        }
+        guard let first = full.first else { return }
+        let list = full.compactMap { names[$0.ref]?.description }.joined(separator: ", ")
+        throw SinkError(
+            .configuration,
+            operation: "begin copy",
+            table: full.count == 1 ? first.ref : nil,
+            cause: "\(list) at the target \(full.count == 1 ? "has" : "have") rows that this pipeline did not write, "
+                + "and a copy would remove them",
+            remedy: "empty or rename it, set SINK_TABLE_NAME or SINK_SCHEMA, or start with SOURCE_SNAPSHOT=never "
+                + "if the rows are those of the source"
+        )
+    }
+
+    /// Stores the consistent point of the tables, and the position if one is given, in one transaction.
+    public func finishCopy(of tables: [TableSchema], at consistentPoint: LSN, position: SourcePosition?)
+        async throws(SinkError)
+    {
+        let session = try connected(for: PostgresSink.setupTimeout)
+        let pipeline = try ready()
+        try inTransaction("finish copy") { () throws(PostgresError) in
+            try PostgresState(client: session.client).setConsistentPoint(consistentPoint, of: tables, pipeline.name)
+            if let position { try move(to: position, session) }
+        }
+        if let position { stored = position }
+    }
+
+    // MARK: Stream
+
+    /// Reads the pipeline's position from the target, after whatever is still changing it has ended.
+    public func durablePosition() async throws(SinkError) -> SourcePosition? {
+        guard let pipeline else { return stored }
+        // Inside a unit only this process's own commit moves it.
+        guard !isUnitOpen else { return stored }
+        let session = try connected(for: PostgresSink.callTimeout)
+        let claim = try perform("read position") { () throws(PostgresError) in
+            try PostgresState(client: session.client).settled(pipeline.name)
+        }
+        guard let claim, claim.fence == fence else { throw fenced() }
+        try refuseLostPosition(claim.position)
+        stored = claim.position
+        return stored
+    }
+
+    /// A position behind one that was confirmed: a failover to a standby that had not received it.
+    private func refuseLostPosition(_ found: SourcePosition?) throws(SinkError) {
+        guard let stored, found?.endLSN ?? .zero < stored.endLSN else { return }
+        throw SinkError(
+            .permanent,
+            operation: "read position",
+            cause: "the target is at \(PostgresSink.text(found)), although it had confirmed \(stored.endLSN): it has lost "
+                + "commits, as a failover to a standby does that was not synchronous",
+            remedy: "start again: if the source's slot still has the changes they are read again, else the daemon says so"
+        )
+    }
+
+    /// Applies the batch inside the unit's transaction; with the unit's last batch, moves the position and commits.
+    public func writeBatch(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) -> SinkResult {
+        _ = try ready()
+        let session = try connected(until: deadline)
+        var fallbacks = WriteFallbacks()
+        do throws(SinkError) {
+            try begin(batch, session)
+            try apply(batch, session, &fallbacks)
+            guard batch.commitsUnit else { return result(batch, durable: nil, fallbacks) }
+            try commit(batch, session)
+        } catch {
+            abandonUnit()
+            throw error
+        }
+        isUnitOpen = false
+        if let position = batch.position { stored = position }
+        return result(batch, durable: stored, fallbacks)
+    }
+
+    private func result(_ batch: CdcBatch, durable: SourcePosition?, _ fallbacks: WriteFallbacks) -> SinkResult {
+        SinkResult(
+            recordsWritten: batch.changeCount,
+            bytesWritten: batch.tupleBytes,
+            durablePosition: durable,
+            fallbacks: fallbacks
+        )
+    }
+
+    private func begin(_ batch: CdcBatch, _ session: PostgresSession) throws(SinkError) {
+        guard batch.beginsUnit else {
+            guard isUnitOpen else {
+                throw SinkError(
+                    .retriable,
+                    operation: "write",
+                    cause: "the transaction with the unit's first part is gone",
+                    remedy: "sending the unit again from its beginning"
+                )
+            }
+            if !batch.isEmpty { session.prologue = ["SAVEPOINT \(PostgresSink.savepoint)"] }
+            return
+        }
+        try perform("void unit") { () throws(PostgresError) in
+            session.prologue.removeAll()
+            if session.client.isInTransaction { try session.client.execute("ROLLBACK") }
+            try session.recycle()
+        }
+        isUnitOpen = true
+        session.prologue = beginning(of: batch)
+    }
+
+    private func beginning(of batch: CdcBatch) -> [String] {
+        var statements = ["BEGIN"]
+        // Copied rows are durable when the end of the copy is.
+        if batch.isCopy { statements.append("SET LOCAL synchronous_commit = off") }
+        if !PostgresSink.isWhole(batch) { statements.append("SAVEPOINT \(PostgresSink.savepoint)") }
+        return statements
+    }
+
+    /// Whether the unit is this batch alone: then its transaction is the savepoint.
+    private static func isWhole(_ batch: CdcBatch) -> Bool { batch.beginsUnit && batch.commitsUnit }
+
+    /// Writes the batch in the fastest mode that its rows allow.
+    private func apply(
+        _ batch: CdcBatch,
+        _ session: PostgresSession,
+        _ fallbacks: inout WriteFallbacks
+    ) throws(SinkError) {
+        guard !batch.isEmpty else { return }
+        var mode = PostgresMode.fast
+        encoder.begin(at: PostgresSink.now())
+        while true {
+            do throws(PostgresWriteFailure) {
+                for table in batch.touchedTables {
+                    let writer = try writer(for: batch.tables[Int(table)], session)
+                    let context = PostgresTableWriter.Context(batch: batch, table: table, mode: mode, session: session)
+                    try writer.apply(context, &fold, &encoder)
+                }
+                if !PostgresSink.isWhole(batch) {
+                    // What a failure takes back has to be known before.
+                    try land(batch, session)
+                    try release(session)
+                }
+                // With the unit's end the position goes along in the same flight.
+                if batch.commitsUnit, let position = batch.position { try flyMove(to: position, session) }
+                try land(batch, session)
+                return
+            } catch {
+                guard let next = PostgresSink.next(after: mode, error) else { throw sinkError(error, batch) }
+                if next == .merge { fallbacks.merges += 1 } else { fallbacks.replays += 1 }
+                mode = next
+                try restart(batch, session, mode)
+            }
+        }
+    }
+
+    /// The mode in which a batch may pass that did not in this one; nil if there is none.
+    private static func next(after mode: PostgresMode, _ failure: PostgresWriteFailure) -> PostgresMode? {
+        switch failure.kind {
+        case .wrongForm: return nil
+        case .missingRow where failure.table == nil: return nil
+        case .missingRow: break
+        case .server(let error): guard error.reason == .server, error.mayPassInOrder else { return nil }
+        }
+        return switch mode {
+        case .fast: failure.isDirectCopy || isMissingRow(failure) ? .merge : .replay
+        case .merge: .replay
+        case .replay: nil
+        }
+    }
+
+    private static func isMissingRow(_ failure: PostgresWriteFailure) -> Bool {
+        guard case .missingRow = failure.kind else { return false }
+        return true
+    }
+
+    /// Takes back what was written of the batch, so that it can be written in another mode.
+    private func restart(_ batch: CdcBatch, _ session: PostgresSession, _ mode: PostgresMode) throws(SinkError) {
+        for writer in writers.values { writer.forgetSets() }
+        try perform("write in another way") { () throws(PostgresError) in
+            if PostgresSink.isWhole(batch) || (batch.beginsUnit && !session.prologue.isEmpty) {
+                try session.client.execute("ROLLBACK")
+                session.prologue = beginning(of: batch)
+            } else {
+                try session.client.execute("ROLLBACK TO SAVEPOINT \(PostgresSink.savepoint)")
+                session.prologue = []
+            }
+            try session.forgetStatements()
+            if mode == .replay { session.prologue.append("SET CONSTRAINTS ALL DEFERRED") }
+        }
+    }
+
+    private func release(_ session: PostgresSession) throws(PostgresWriteFailure) {
+        try fly("release savepoint") { () throws(PostgresError) in
+            try session.flyPrologue()
+            try session.client.fly(
+                "RELEASE SAVEPOINT \(PostgresSink.savepoint)",
+                PostgresClient.Expectation(operation: "release savepoint")
+            )
+        }
+    }
+
+    private func fly(
+        _ operation: String,
+        _ body: () throws(PostgresError) -> Void
+    ) throws(PostgresWriteFailure) {
+        do throws(PostgresError) {
+            try body()
+        } catch {
+            throw PostgresWriteFailure(kind: .server(error), operation: operation)
+        }
+    }
+
+    private func land(_ batch: CdcBatch, _ session: PostgresSession) throws(PostgresWriteFailure) {
+        try session.land { batch.tables[Int($0)].ref }
+    }
+
+    private func writer(for table: TableSchema, _ session: PostgresSession) throws(PostgresWriteFailure)
+        -> PostgresTableWriter
+    {
+        if let writer = writers[table.ref], writer.schema === table { return writer }
+        let name = names[table.ref] ?? table.ref
+        var found: PostgresTable?
+        // The catalog is read outside of the flight; what is in flight lands first.
+        try session.land { _ in table.ref }
+        try fly("look at table") { () throws(PostgresError) in
+            found = try PostgresCatalog(client: session.client).tables([name])[name]
+            try types.read(oids: Set(found?.columns.map(\.typeOID) ?? []), session.client)
+        }
+        guard let found,
+            let layout = PostgresLayout(table, name: name, there: found, types: types, format: tupleFormat)
+        else {
+            let error = PostgresError(.server, "table \(name) was dropped or altered while the daemon ran")
+            throw PostgresWriteFailure(kind: .server(error), operation: "look at table", table: table.ref)
+        }
+        let writer = PostgresTableWriter(layout, config: config)
+        writers[table.ref] = writer
+        return writer
+    }
+
+    /// Microseconds since 2000-01-01 UTC.
+    private static func now() -> Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return (Int64(time.tv_sec) * 1000 - Timestamp.postgresEpoch) * 1000 + Int64(time.tv_nsec) / 1000
+    }
+
+    // MARK: Position and commit
+
+    private static let moveName = "move_position"
+    private static let moveOperation = "store position"
+
+    private func moveParameters(_ position: SourcePosition) -> [String?] {
+        [
+            pipeline?.name, position.endLSN.description, position.commitLSN.description, fence.map(String.init),
+            stored?.endLSN.description,
+        ]
+    }
+
+    private func flyMove(to position: SourcePosition, _ session: PostgresSession) throws(PostgresWriteFailure) {
+        let parameters = moveParameters(position)
+        try fly(PostgresSink.moveOperation) { () throws(PostgresError) in
+            try session.flyPrologue()
+            try session.client.flyQuery(
+                PostgresState.moveSQL,
+                parameters,
+                PostgresClient.Expectation(operation: PostgresSink.moveOperation, rows: 1)
+            )
+        }
+    }
+
+    private func move(to position: SourcePosition, _ session: PostgresSession) throws(PostgresError) {
+        let rows = try session.client.query(PostgresState.moveSQL + " RETURNING 1", moveParameters(position))
+        guard rows.count == 1 else { throw PostgresError(.server, "the position was moved by somebody else") }
+    }
+
+    private func commit(_ batch: CdcBatch, _ session: PostgresSession) throws(SinkError) {
+        if batch.isEmpty {
+            // Nothing but the position.
+            guard let position = batch.position else { return }
+            do throws(PostgresWriteFailure) {
+                try flyMove(to: position, session)
+                try land(batch, session)
+            } catch {
+                throw sinkError(error, batch)
+            }
+        }
+        Failpoint.beforeSinkCommit.pass()
+        do throws(PostgresError) {
+            try session.client.commit()
+        } catch {
+            var failure = error.sinkError("commit", lsn: batch.position?.commitLSN)
+            if error.endsSession {
+                failure.kind = .ambiguous
+                failure.remedy = "the stored position tells whether it was written"
+            }
+            throw failure
+        }
+    }
+
+    /// Rolls back what is open.
+    public func discardOpenUnit() async {
+        abandonUnit()
+    }
+
+    /// Rolls back what is open and ends the session.
+    public func close() async {
+        abandonUnit()
+        session = nil
+    }
+
+    /// Ends what is open; a session that cannot be brought back to rest is given up.
+    private func abandonUnit() {
+        guard isUnitOpen else { return }
+        isUnitOpen = false
+        for writer in writers.values { writer.forgetSets() }
+        guard let session else { return }
+        session.prologue.removeAll()
+        session.client.deadline = min(session.client.deadline, .now + .seconds(5))
+        do throws(PostgresError) {
+            guard session.client.isUsable else { throw PostgresError(.lost, "") }
+            if session.client.isInTransaction { try session.client.execute("ROLLBACK") }
+            try session.forgetStatements()
+        } catch {
+            drop()
+        }
+    }
+
+    private func inTransaction(
+        _ operation: String,
+        _ body: () throws(PostgresError) -> Void
+    ) throws(SinkError) {
+        guard let session else { return }
+        isUnitOpen = true
+        do throws(PostgresError) {
+            if session.client.isInTransaction { try session.client.execute("ROLLBACK") }
+            try session.client.execute("BEGIN")
+            try body()
+            try session.client.commit()
+            isUnitOpen = false
+        } catch {
+            abandonUnit()
+            throw error.sinkError(operation)
+        }
+    }
+
+    // MARK: Sessions
+
+    private func ready() throws(SinkError) -> PipelineIdentity {
+        guard let pipeline else {
+            throw SinkError(
+                .permanent,
+                operation: "write",
+                cause: "the sink was not set up",
+                remedy: "restart the daemon"
+            )
+        }
+        return pipeline
+    }
+
+    private func connected(for timeout: Duration) throws(SinkError) -> PostgresSession {
+        try connected(until: .now + timeout)
+    }
+
+    /// The session, opened anew where it was lost.
+    private func connected(until deadline: ContinuousClock.Instant) throws(SinkError) -> PostgresSession {
+        if let session {
+            session.client.deadline = deadline
+            if session.client.isUsable { return session }
+            drop()
+        }
+        isUnitOpen = false
+        do throws(PostgresError) {
+            let opened = try PostgresSession(config, deadline: deadline)
+            if let lostBackend { try opened.end(lostBackend) }
+            lostBackend = nil
+            if let pipeline, isOriginSet { _ = try opened.setOrigin(pipeline.name) }
+            session = opened
+            writers.removeAll()
+            return opened
+        } catch {
+            throw error.sinkError("connect to target")
+        }
+    }
+
+    private func drop() {
+        if let session { lostBackend = session.backend }
+        session = nil
+        writers.removeAll()
+        isUnitOpen = false
+    }
+
+    // MARK: Errors
+
+    private func perform<Value>(
+        _ operation: String,
+        _ body: () throws(PostgresError) -> Value
+    ) throws(SinkError) -> Value {
+        do throws(PostgresError) {
+            return try body()
+        } catch {
+            if error.endsSession { drop() }
+            throw error.sinkError(operation)
+        }
+    }
+
+    private func sinkError(_ failure: PostgresSetupFailure) -> SinkError {
+        switch failure {
+        case .server(let error, let operation):
+            if error.endsSession { drop() }
+            return error.sinkError(operation)
+        case .differs(let error): return error
+        }
+    }
+
+    private func sinkError(_ failure: PostgresWriteFailure, _ batch: CdcBatch) -> SinkError {
+        let lsn = batch.position?.commitLSN
+        switch failure.kind {
+        case .server(let error): return error.sinkError(failure.operation, table: failure.table, lsn: lsn)
+        case .wrongForm:
+            return SinkError(
+                .permanent,
+                operation: failure.operation,
+                table: failure.table,
+                lsn: lsn,
+                cause: "a value came in a form that its column does not have in this session",
+                remedy: "restart the daemon; if it happens again, report it with the table's definition"
+            )
+        case .missingRow where failure.operation == PostgresSink.moveOperation: return movedByOthers(lsn)
+        case .missingRow:
+            return SinkError(
+                .permanent,
+                operation: failure.operation,
+                table: failure.table,
+                lsn: lsn,
+                cause: "the row to change is not in the table at the target",
+                remedy: "somebody else has changed the table: copy it anew, by "
+                    + "DELETE FROM \(PostgresState.tableTable) WHERE pipeline = … AND source_table = … and a restart"
+            )
+        }
+    }
+
+    /// The position is not where this process left it: told apart by ``durablePosition()``.
+    private func movedByOthers(_ lsn: LSN?) -> SinkError {
+        SinkError(
+            .ambiguous,
+            operation: PostgresSink.moveOperation,
+            lsn: lsn,
+            cause: "the stored position is not the one that this daemon stored last",
+            remedy: "reading it again"
+        )
+    }
+}
+
+extension Array {
+    /// The elements in runs of at most so many.
+    fileprivate func parts(of count: Int) -> [ArraySlice<Element>] {
+        stride(from: 0, to: self.count, by: count).map { self[$0..<Swift.min($0 + count, self.count)] }
+    }
+}
