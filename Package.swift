@@ -128,7 +128,10 @@ let package = Package(
         ),
         .testTarget(
             name: "IntegrationTests",
-            dependencies: ["Operations", "Pipeline", "Settings", "TestSupport", "dbmazz-sink"],
+            dependencies: [
+                "CdcCore", "PostgresSource", "Operations", "Pipeline", "Settings", "TestSupport", "dbmazz-sink",
+                logging,
+            ],
             swiftSettings: settings
         ),
     ]

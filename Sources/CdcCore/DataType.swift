@@ -90,7 +90,9 @@ public struct PostgresType: Hashable, Sendable {
     public var name: String
     /// What kind of type it is.
     public var kind: Kind
-    /// Whether the type has a binary output function (`pg_type.typsend`); without one it comes as text always.
+    /// Whether the type and all that it consists of have a binary output function (`pg_type.typsend`).
+    ///
+    /// Without one its values come as text always.
     public var hasBinaryOutput: Bool
 
     /// What kind of type it is, with what another database needs to make it (`pg_type.typtype` and what hangs on it).

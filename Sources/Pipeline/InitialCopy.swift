@@ -13,6 +13,7 @@ struct InitialCopy {
     let side: SideSession
     let monitor: PipelineMonitor
     let options: StreamOptions
+    let format: TupleFormat
     let logger: Logger
 
     /// Copies the tables.
@@ -49,7 +50,8 @@ struct InitialCopy {
             link: link,
             side: side,
             monitor: monitor,
-            options: options
+            options: options,
+            format: format
         )
         do throws(SessionEnd) {
             try copyAll(tables, connection, &copier)
@@ -89,11 +91,20 @@ struct InitialCopy {
     }
 
     /// The statement that reads a table: published columns, published rows, children only where they are partitions.
-    static func statement(_ table: SourceTable) -> String {
-        let columns = table.columns.map { PostgresConnection.quote(identifier: $0.name) }.joined(separator: ", ")
+    static func statement(_ table: SourceTable, _ format: TupleFormat) -> String {
+        let columns = table.columns.map { expression($0, format) }.joined(separator: ", ")
         let filter = table.rowFilter.map { " WHERE \($0)" } ?? ""
-        return
-            "COPY (SELECT \(columns) FROM \(table.isPartitioned ? "" : "ONLY ")\(table.quotedName)\(filter)) TO STDOUT"
+        let rows = "SELECT \(columns) FROM \(table.isPartitioned ? "" : "ONLY ")\(table.quotedName)\(filter)"
+        return "COPY (\(rows)) TO STDOUT" + (format == .binary ? " (FORMAT binary)" : "")
+    }
+
+    /// What has no binary output is read as the text that the stream has, which is the output function's.
+    ///
+    /// A cast to text is not that: somebody may have made one of his own. `IS NULL` is not either: it looks into rows.
+    private static func expression(_ column: ColumnDef, _ format: TupleFormat) -> String {
+        let name = PostgresConnection.quote(identifier: column.name)
+        guard format == .binary, !column.postgresType.hasBinaryOutput else { return name }
+        return "CASE WHEN pg_catalog.num_nulls(\(name)) = 0 THEN pg_catalog.format('%s', \(name)) END"
     }
 }
 
@@ -104,7 +115,9 @@ private struct TableCopier: ~Copyable {
     private let monitor: PipelineMonitor
     private let options: StreamOptions
     private let point: LSN
-    private var decoder = CopyTextDecoder()
+    private let format: TupleFormat
+    private var text = CopyTextDecoder()
+    private var binary = CopyBinaryDecoder([])
     private var filling: CdcBatch
     private var spare: CdcBatch?
     private(set) var rows = 0
@@ -117,8 +130,10 @@ private struct TableCopier: ~Copyable {
         link: SinkLink,
         side: SideSession,
         monitor: PipelineMonitor,
-        options: StreamOptions
+        options: StreamOptions,
+        format: TupleFormat
     ) {
+        self.format = format
         self.link = link
         self.side = side
         self.monitor = monitor
@@ -130,8 +145,9 @@ private struct TableCopier: ~Copyable {
 
     mutating func copy(_ table: SourceTable, index: UInt32, from connection: PostgresConnection) throws(SessionEnd) {
         let operation = "copy \(table.ref)"
+        binary = CopyBinaryDecoder(table.columns)
         do throws(SourceError) {
-            try connection.execute(InitialCopy.statement(table), as: operation)
+            try connection.execute(InitialCopy.statement(table, format), as: operation)
         } catch {
             throw SessionEnd(error)
         }
@@ -157,9 +173,11 @@ private struct TableCopier: ~Copyable {
         do {
             while true {
                 switch try connection.takeMessage() {
-                case .message(let line):
-                    if filling.isEmpty { filling.begin(TransactionInfo(xid: 0, commitLSN: point, commitTime: 0)) }
-                    try decoder.append(line.bytes, into: filling, table: index)
+                case .message(let message):
+                    if filling.transactionCount == 0 {
+                        filling.begin(TransactionInfo(xid: 0, commitLSN: point, commitTime: 0))
+                    }
+                    guard try append(message.bytes, index) else { continue }
                     rows += 1
                     if filling.byteCount >= options.batchBytes || filling.changeCount >= options.batchRows {
                         try submit()
@@ -167,6 +185,7 @@ private struct TableCopier: ~Copyable {
                 case .nothing: return true
                 case .end:
                     try connection.finishCopy(operation)
+                    if format == .binary { try binary.finish() }
                     return false
                 }
             }
@@ -177,6 +196,14 @@ private struct TableCopier: ~Copyable {
         } catch {
             throw .failed(PipelineFailure(.protocolViolation, "\(operation) failed: \(error); report this"))
         }
+    }
+
+    /// Takes a message; false if there was no row in it.
+    @inline(__always)
+    private mutating func append(_ message: RawSpan, _ index: UInt32) throws(WireError) -> Bool {
+        if format == .binary { return try binary.append(message, into: filling, table: index) }
+        try text.append(message, into: filling, table: index)
+        return true
     }
 
     private mutating func submit() throws(SessionEnd) {

@@ -55,14 +55,32 @@ struct SessionStart {
                 throw SessionEnd(error)
             }
         }
-        _ = try link.call(.setup(schemas, pipeline))
+        guard case .ready(let wanted) = try link.call(.setup(schemas, pipeline)) else { return }
+        let ready = ReadySink(schemas: schemas, format: format(wanted))
         let side = try sideSession()
         var copies = state?.copies ?? [:]
-        guard let begin = try prepare(plan, schemas: schemas, side: side, copies: &copies) else { return }
+        guard let begin = try prepare(plan, ready, side: side, copies: &copies) else { return }
         let carried = zip(setup.selection.tables, schemas).map {
             CarriedTable(source: $0, schema: $1, copiedUpTo: copies[$0.ref] ?? .zero)
         }
-        try stream(try open(carried, side: side, at: max(begin, lastDurable)))
+        try stream(try open(carried, side: side, at: max(begin, lastDurable), format: ready.format))
+    }
+
+    /// What the sink is set up for.
+    private struct ReadySink {
+        let schemas: [TableSchema]
+        let format: TupleFormat
+    }
+
+    /// The form that the sink wants, unless the server cannot send it.
+    private func format(_ wanted: TupleFormat) -> TupleFormat {
+        let textOnly = setup.selection.textOnly
+        guard wanted == .binary, !textOnly.isEmpty else { return wanted }
+        logger.info(
+            "values come as text: a column's type has a binary form, but a part of it has none",
+            metadata: ["tables": "\(textOnly.map(\.description).joined(separator: ","))"]
+        )
+        return .text
     }
 
     /// A copy for its own sake into a target that the pipeline fills: not while a daemon runs it.
@@ -98,7 +116,7 @@ struct SessionStart {
     /// Makes slot and copies; returns where to begin to stream, or nil if the daemon is to end.
     private func prepare(
         _ plan: StartPlan,
-        schemas: [TableSchema],
+        _ sink: ReadySink,
         side: SideSession,
         copies: inout [TableRef: LSN]
     ) throws(SessionEnd) -> LSN? {
@@ -107,17 +125,17 @@ struct SessionStart {
         case .createSlot(let copy):
             let point = try createSlot()
             Failpoint.slotCreated.pass()
-            guard copy else { return try adopt(schemas, at: point) }
-            return try copyAll(tables, schemas, side, keepsPosition: true, copies: &copies)
+            guard copy else { return try adopt(sink.schemas, at: point) }
+            return try copyAll(tables, sink, side, keepsPosition: true, copies: &copies)
         case .copyThenStream:
-            return try copyAll(tables, schemas, side, keepsPosition: true, copies: &copies)
+            return try copyAll(tables, sink, side, keepsPosition: true, copies: &copies)
         case .copyOnly(let slotExists):
-            _ = try copyAll(tables, schemas, side, keepsPosition: slotExists, copies: &copies)
+            _ = try copyAll(tables, sink, side, keepsPosition: slotExists, copies: &copies)
             return nil
         case .streamFromSlot(let position):
-            return try adopt(schemas, at: position)
+            return try adopt(sink.schemas, at: position)
         case .resume(let position):
-            try copyNew(tables, schemas, side, at: position, copies: &copies)
+            try copyNew(tables, sink, side, at: position, copies: &copies)
             return position
         }
     }
@@ -145,16 +163,16 @@ struct SessionStart {
 
     private func copyAll(
         _ tables: [SourceTable],
-        _ schemas: [TableSchema],
+        _ sink: ReadySink,
         _ side: SideSession,
         keepsPosition: Bool,
         copies: inout [TableRef: LSN]
     ) throws(SessionEnd) -> LSN {
-        let point = try copy(tables, schemas, side)
+        let point = try copy(tables, sink, side)
         let position = keepsPosition ? SourcePosition(at: point) : nil
         // Without a slot the next start copies again; a sink without a position would take a complete copy for its beginning.
         if keepsPosition || config.capabilities.storesPosition {
-            _ = try link.call(.finishCopy(schemas, at: point, position: position))
+            _ = try link.call(.finishCopy(sink.schemas, at: point, position: position))
         }
         Failpoint.copyFinished.pass()
         for table in tables { copies[table.ref] = point }
@@ -165,14 +183,14 @@ struct SessionStart {
     /// Tables that joined the publication since: copied now, their part of the stream up to that point is dropped.
     private func copyNew(
         _ tables: [SourceTable],
-        _ schemas: [TableSchema],
+        _ sink: ReadySink,
         _ side: SideSession,
         at position: LSN,
         copies: inout [TableRef: LSN]
     ) throws(SessionEnd) {
         let new = tables.indices.filter { copies[tables[$0].ref] == nil }
         guard !new.isEmpty else { return }
-        let newSchemas = new.map { schemas[$0] }
+        let newSchemas = new.map { sink.schemas[$0] }
         guard config.source.snapshot == .initial else {
             _ = try link.call(.finishCopy(newSchemas, at: position, position: nil))
             return
@@ -181,7 +199,7 @@ struct SessionStart {
         do throws(SourceError) { try Preflight(setup.session).checkReadable(newTables) } catch {
             throw SessionEnd(error)
         }
-        let point = try copy(newTables, newSchemas, side)
+        let point = try copy(newTables, ReadySink(schemas: newSchemas, format: sink.format), side)
         _ = try link.call(.finishCopy(newSchemas, at: point, position: nil))
         for table in newTables { copies[table.ref] = point }
         logger.info(
@@ -192,7 +210,7 @@ struct SessionStart {
 
     private func copy(
         _ tables: [SourceTable],
-        _ schemas: [TableSchema],
+        _ sink: ReadySink,
         _ side: SideSession
     ) throws(SessionEnd) -> LSN {
         let connection: PostgresConnection
@@ -203,13 +221,20 @@ struct SessionStart {
         }
         // Configuration, source, slot and sink have shown that they work; how long the copy takes is another matter.
         monitor.prove()
-        return try InitialCopy(link: link, side: side, monitor: monitor, options: options, logger: logger)
-            .run(
-                tables,
-                schemas: schemas,
-                on: connection,
-                slot: "dbmazz_copy_\(getpid())_\(UInt32.random(in: 0...(.max)))"
-            )
+        let copy = InitialCopy(
+            link: link,
+            side: side,
+            monitor: monitor,
+            options: options,
+            format: sink.format,
+            logger: logger
+        )
+        return try copy.run(
+            tables,
+            schemas: sink.schemas,
+            on: connection,
+            slot: "dbmazz_copy_\(getpid())_\(UInt32.random(in: 0...(.max)))"
+        )
     }
 
     private var options: StreamOptions { config.streamOptions(statusInterval: setup.statusInterval) }
@@ -217,7 +242,8 @@ struct SessionStart {
     private func open(
         _ carried: [CarriedTable],
         side: SideSession,
-        at position: LSN
+        at position: LSN,
+        format: TupleFormat
     ) throws(SessionEnd) -> StreamSession {
         let publication = Publication(setup.session, config: config.source)
         let relations = RelationTable(
@@ -231,11 +257,11 @@ struct SessionStart {
                 slot: config.source.slotName,
                 at: position,
                 publication: config.source.publicationName,
-                format: config.capabilities.tupleFormat
+                format: format
             )
             logger.info(
                 "streaming",
-                metadata: ["slot": "\(config.source.slotName)", "lsn": "\(position)"]
+                metadata: ["slot": "\(config.source.slotName)", "lsn": "\(position)", "format": "\(format)"]
             )
             side.streams()
             monitor.prove()

@@ -17,6 +17,8 @@ enum SinkCommand: Sendable {
 /// What the sink's lane answers.
 enum SinkReply: Sendable {
     case done
+    /// The tables are set up; the form in which values are to come.
+    case ready(TupleFormat)
     case state(PipelineState?)
     case position(SourcePosition?)
     case written(CdcBatch, SinkResult)

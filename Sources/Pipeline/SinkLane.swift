@@ -94,7 +94,9 @@ actor SinkLane {
         switch command {
         case .validate: try await sink.validateConnection()
         case .loadState(let pipeline): return .state(try await sink.loadState(of: pipeline))
-        case .setup(let tables, let pipeline): try await sink.setup(tables, for: pipeline)
+        case .setup(let tables, let pipeline):
+            try await sink.setup(tables, for: pipeline)
+            return .ready(sink.tupleFormat)
         case .beginCopy(let tables): try await sink.beginCopy(of: tables)
         case .finishCopy(let tables, let point, let position):
             try await sink.finishCopy(of: tables, at: point, position: position)

@@ -393,7 +393,7 @@ final class StreamSession {
             throw .failed(failure)
         case .abandoned:
             throw .stopped
-        case .done, .state, .position:
+        case .done, .ready, .state, .position:
             break
         }
     }

@@ -10,6 +10,8 @@ public struct Publication {
         public var filteredOut: [TableRef]
         /// Whether the publication was made now.
         public var wasCreated: Bool
+        /// Published tables, carried or not, that would end a binary stream; see ``SourceTable/endsBinaryStream``.
+        public var textOnly: [TableRef]
     }
 
     private let session: PostgresConnection
@@ -36,6 +38,8 @@ public struct Publication {
         public var creation: String?
         /// Operations that it leaves out: the target will not see them.
         public var unpublished: [String] = []
+        /// Published tables, carried or not, that would end a binary stream.
+        fileprivate var textOnly: [TableRef] = []
         /// Whether rows of partitions come as rows of their root.
         public var publishesRoots = true
     }
@@ -62,6 +66,7 @@ public struct Publication {
             tables: wanted,
             filteredOut: published.map(\.ref).filter { !isWanted($0) },
             unpublished: zip(["inserts", "updates", "deletes", "truncates"], row).filter { $1 != "t" }.map(\.0),
+            textOnly: Publication.textOnly(published),
             publishesRoots: row[4] == "t"
         )
     }
@@ -72,7 +77,12 @@ public struct Publication {
     public func prepare() throws(SourceError) -> Selection {
         let inspection = try inspect()
         guard let statement = inspection.creation else {
-            return Selection(tables: inspection.tables, filteredOut: inspection.filteredOut, wasCreated: false)
+            return Selection(
+                tables: inspection.tables,
+                filteredOut: inspection.filteredOut,
+                wasCreated: false,
+                textOnly: inspection.textOnly
+            )
         }
         do throws(SourceError) {
             try session.execute(statement, as: "create publication \(config.publicationName)")
@@ -82,7 +92,11 @@ public struct Publication {
             throw error
         }
         let tables = try catalog.publishedTables(config.publicationName)
-        return Selection(tables: tables, filteredOut: [], wasCreated: true)
+        return Selection(tables: tables, filteredOut: [], wasCreated: true, textOnly: Publication.textOnly(tables))
+    }
+
+    private static func textOnly(_ tables: [SourceTable]) -> [TableRef] {
+        tables.filter(\.endsBinaryStream).map(\.ref)
     }
 
     /// Whether SOURCE_TABLES names the table; without patterns every table is wanted.

@@ -140,7 +140,9 @@ public struct SourceCatalog {
         for index in tables.indices {
             let oid = tables[index].oid
             let list = published[oid]
-            tables[index].columns = (columns[oid] ?? []).filter { isPublished($0, list) }.map(\.definition)
+            let published = (columns[oid] ?? []).filter { isPublished($0, list) }
+            tables[index].columns = published.map(\.definition)
+            tables[index].endsBinaryStream = published.contains(where: \.endsBinaryStream)
             tables[index].key = SourceCatalog.key(keys[oid] ?? [], of: tables[index])
             let carried = Set(tables[index].columns.map(\.name))
             tables[index].leftOut = (columns[oid] ?? []).map(\.name).filter { !carried.contains($0) }
@@ -156,55 +158,45 @@ public struct SourceCatalog {
     private struct CatalogColumn {
         var definition: ColumnDef
         var isGenerated: Bool
+        var endsBinaryStream: Bool
         var name: String { definition.name }
     }
 
     private func columns(of oids: String) throws(SourceError) -> [UInt32: [CatalogColumn]] {
-        let domains = try domains()
         let rows = try session.execute(
             """
-            SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, pg_catalog.format_type(a.atttypid, a.atttypmod),
-                   a.attnotnull, a.attgenerated
+            SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated
             FROM pg_catalog.pg_attribute a
             WHERE a.attrelid IN (\(oids)) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum
             """,
             as: "read the tables' columns"
         )
+        func use(_ row: [String?]) -> TypeUse? {
+            guard let oid = row[2].flatMap({ UInt32($0) }), let modifier = row[3].flatMap({ Int32($0) }) else {
+                return nil
+            }
+            return TypeUse(oid: oid, modifier: modifier)
+        }
+        let types = try SourceTypes(Set(rows.lazy.compactMap(use)), session)
         var columns: [UInt32: [CatalogColumn]] = [:]
         for row in rows {
-            guard let table = row[0].flatMap({ UInt32($0) }), let name = row[1],
-                let type = row[2].flatMap({ UInt32($0) }), let modifier = row[3].flatMap({ Int32($0) }),
-                let typeName = row[4]
+            guard let table = row[0].flatMap({ UInt32($0) }), let name = row[1], let use = use(row),
+                let type = types[use]
             else { continue }
-            var base = (oid: type, modifier: modifier)
-            while let below = domains[base.oid] { base = below }
             columns[table, default: []].append(
                 CatalogColumn(
                     definition: ColumnDef(
                         name: name,
-                        type: DataType(builtInType: base.oid, modifier: base.modifier),
-                        postgresType: PostgresType(oid: type, modifier: modifier, name: typeName),
-                        isNullable: row[5] != "t"
+                        type: type.dataType,
+                        postgresType: type.postgresType,
+                        isNullable: row[4] != "t"
                     ),
-                    isGenerated: row[6].map { !$0.isEmpty } ?? false
+                    isGenerated: row[5].map { !$0.isEmpty } ?? false,
+                    endsBinaryStream: type.endsBinaryStream
                 )
             )
         }
         return columns
-    }
-
-    /// Each domain's base type and modifier.
-    private func domains() throws(SourceError) -> [UInt32: (oid: UInt32, modifier: Int32)] {
-        let rows = try session.execute(
-            "SELECT oid, typbasetype, typtypmod FROM pg_catalog.pg_type WHERE typtype = 'd'",
-            as: "read domains"
-        )
-        var domains: [UInt32: (oid: UInt32, modifier: Int32)] = [:]
-        for row in rows {
-            guard let oid = row[0].flatMap({ UInt32($0) }), let base = row[1].flatMap({ UInt32($0) }) else { continue }
-            domains[oid] = (base, row[2].flatMap { Int32($0) } ?? -1)
-        }
-        return domains
     }
 
     private struct KeyIndex {

@@ -18,6 +18,10 @@ public struct SourceTable: Sendable {
     public var rowFilter: String?
     /// Columns that are not published: generated ones, and those that the publication's column list leaves out.
     public var leftOut: [String] = []
+    /// Whether the server would end a binary stream at the table's first row.
+    ///
+    /// It does at a value whose type has a send function while one of its parts has none, for example `aclitem[]`.
+    public var endsBinaryStream = false
 
     /// The pipeline's view of it under its name at the sink.
     public func schema(sinkName: String) -> TableSchema {

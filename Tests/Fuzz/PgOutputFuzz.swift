@@ -1,8 +1,8 @@
 // The libFuzzer driver of the decoders; `scripts/fuzz` builds it as one module with CdcCore, PgOutput and the message
 // encoders of PgOutputTests, under the address sanitizer. It is no target of the package: SwiftPM knows no fuzzers.
 //
-// An input is a byte that says what follows (even: frames of the stream, each behind its length as two bytes; odd: lines
-// of a copy up to their line ends), then that.
+// An input is a byte that says what follows (its remainder by 3: 0 for frames of the stream, each behind its length as two
+// bytes; 1 for lines of a copy up to their line ends; 2 for messages of a binary copy behind their lengths), then that.
 import CdcCore
 import Glibc
 import PgOutput
@@ -13,12 +13,16 @@ public func takeInput(_ data: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
     guard let data, count > 0 else { return 0 }
     var rest = UnsafeRawBufferPointer(start: data + 1, count: count - 1)
     var feed = MessageFeed()
-    let isCopy = data[0] & 1 == 1
-    while let message = isCopy ? nextLine(&rest) : nextFrame(&rest) {
+    let form = data[0] % 3
+    while let message = form == 1 ? nextLine(&rest) : nextFrame(&rest) {
         let before = feed.fill
         let isTaken = withExactCopy(message) { span in
             do throws(WireError) {
-                if isCopy { try feed.takeLine(span, table: Samples.orders) } else { try feed.takeFrame(span) }
+                switch form {
+                case 0: try feed.takeFrame(span)
+                case 1: try feed.takeLine(span, table: Samples.orders)
+                default: try feed.takeBinary(span, table: Samples.orders)
+                }
                 return true
             } catch {
                 return false
@@ -38,8 +42,10 @@ public func writeSeeds(
 ) -> Int32 {
     guard let directory = getenv("PGOUTPUT_FUZZ_SEEDS").map({ String(cString: $0) }) else { return 0 }
     var seeds = Samples.frames.map { [0] + prefixed($0) } + Samples.copyLines.map { [1] + $0 }
+    seeds += Samples.binaryCopy.map { [2] + prefixed($0) }
     seeds.append([0] + Samples.frames.flatMap(prefixed))
     seeds.append([1] + Samples.copyLines.flatMap(\.self))
+    seeds.append([2] + Samples.binaryCopy.flatMap(prefixed))
     for (number, seed) in seeds.enumerated() {
         guard let file = fopen("\(directory)/sample-\(number)", "wb") else {
             fatalError("cannot write to \(directory)")

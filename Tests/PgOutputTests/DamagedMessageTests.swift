@@ -18,6 +18,7 @@ struct DamagedMessageTests {
         // Rows first: one of the descriptions places columns anew.
         for message in Samples.rows + Samples.control { seen.insert(try feed.take(message)) }
         for line in Samples.copyLines { seen.insert(try feed.takeLine(line, table: Samples.orders)) }
+        for message in Samples.binaryCopy { seen.insert(try feed.takeBinary(message, table: Samples.orders)) }
         for frame in Samples.frames.suffix(2) { seen.insert(try feed.takeFrame(frame)) }
         #expect(seen == Set(MessageFeed.Outcome.allCases).subtracting([.unknownRelation]))
         #expect(feed.complaint() == nil)

@@ -19,6 +19,8 @@ struct MessageFeed: ~Copyable {
         case truncate
         case message
         case copiedRow
+        /// Header or trailer of a copy in binary format.
+        case copyFrame
         /// A row of a relation that nobody described.
         case unknownRelation
     }
@@ -39,12 +41,23 @@ struct MessageFeed: ~Copyable {
 
     let batch: CdcBatch
     private var copyDecoder = CopyTextDecoder()
+    /// Decoders of a copy in binary format for each table: one that waits for the header, one behind it.
+    private let binaryDecoders: [(fresh: CopyBinaryDecoder, begun: CopyBinaryDecoder)]
     private var routes: [UInt32: Route] = [:]
     private var ordinal: UInt64 = 0
 
     /// Begins with the sample tables as they are and an open transaction.
     init(_ tables: [TableSchema] = Samples.tables) {
-        batch = CdcBatch(tables: tables)
+        let batch = CdcBatch(tables: tables)
+        self.batch = batch
+        binaryDecoders = tables.map { table in
+            let fresh = CopyBinaryDecoder(table.columns)
+            var begun = fresh
+            guard (try? begun.append(Wire.copyHeader().span.bytes, into: batch, table: 0)) == false else {
+                fatalError("the header of a copy is not taken")
+            }
+            return (fresh, begun)
+        }
         clear()
         for table in tables.indices {
             let count = tables[table].columns.count
@@ -95,6 +108,15 @@ struct MessageFeed: ~Copyable {
     mutating func takeLine(_ line: RawSpan, table: UInt32) throws(WireError) -> Outcome {
         try copyDecoder.append(line, into: batch, table: table)
         return .copiedRow
+    }
+
+    /// Takes a message of a binary copy of a table: one with a header as its first, another one as the second.
+    @discardableResult
+    mutating func takeBinary(_ message: RawSpan, table: UInt32) throws(WireError) -> Outcome {
+        let isFirst = message.withUnsafeBytes { $0.first == UInt8(ascii: "P") }
+        let decoders = binaryDecoders[Int(table)]
+        var decoder = isFirst ? decoders.fresh : decoders.begun
+        return try decoder.append(message, into: batch, table: table) ? .copiedRow : .copyFrame
     }
 
     /// Takes a pgoutput message that begins at `start`.
@@ -223,6 +245,12 @@ extension MessageFeed {
     /// Takes a pgoutput message given as an array.
     @discardableResult
     mutating func take(_ message: [UInt8]) throws(WireError) -> Outcome { try take(message.span.bytes) }
+
+    /// Takes a message of a binary copy given as an array.
+    @discardableResult
+    mutating func takeBinary(_ message: [UInt8], table: UInt32) throws(WireError) -> Outcome {
+        try takeBinary(message.span.bytes, table: table)
+    }
 
     /// Takes a line of COPY given as an array.
     @discardableResult

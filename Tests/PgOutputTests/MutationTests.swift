@@ -26,7 +26,7 @@ struct MutationTests {
             try feed.takeFrame(message)
         }
         // Every way of ending is reached, or the corpus has become useless.
-        for outcome in MessageFeed.Outcome.allCases where outcome != .copiedRow {
+        for outcome in MessageFeed.Outcome.allCases where outcome != .copiedRow && outcome != .copyFrame {
             #expect(outcomes.taken[outcome.rawValue] > 100, "\(outcome)")
         }
         #expect(outcomes.refused > Int(MutationTests.mutations) / 4)
@@ -38,6 +38,16 @@ struct MutationTests {
             try feed.takeLine(message, table: Samples.orders)
         }
         #expect(outcomes.taken[MessageFeed.Outcome.copiedRow.rawValue] > 1000)
+        #expect(outcomes.refused > 1000)
+    }
+
+    @Test("damaged messages of a binary copy are taken whole or refused without a trace")
+    func binaryCopy() {
+        let outcomes = run(shard: 5, corpus: Samples.binaryCopy, share: 3) { feed, message throws(WireError) in
+            try feed.takeBinary(message, table: Samples.orders)
+        }
+        #expect(outcomes.taken[MessageFeed.Outcome.copiedRow.rawValue] > 1000)
+        #expect(outcomes.taken[MessageFeed.Outcome.copyFrame.rawValue] > 1000)
         #expect(outcomes.refused > 1000)
     }
 

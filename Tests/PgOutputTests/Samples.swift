@@ -109,4 +109,15 @@ enum Samples {
         Wire.copyLine([nil, nil, nil]),
         Wire.copyLine([[], [], []]),
     ]
+
+    /// Messages of a copy of ``orders`` in binary format.
+    static let binaryCopy: [[UInt8]] = [
+        Wire.copyHeader() + Wire.copyRow([[0, 0, 0, 1], Array("name".utf8), nil]),
+        Wire.copyRow([[0, 0, 0, 2], Array("PGCOPY".utf8), [0, 0xFF, 0x0A]]),
+        Wire.copyRow([nil, nil, nil]),
+        Wire.copyRow([[], [], []]),
+        Wire.copyTrailer,
+        Wire.copyHeader(flags: 0xFFFF, extension: [1, 2, 3]),
+        Wire.copyHeader() + Wire.copyTrailer,
+    ]
 }

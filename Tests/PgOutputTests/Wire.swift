@@ -143,6 +143,23 @@ enum Wire {
         }
     }
 
+    /// The beginning of a copy in binary format, as `CopyToBinaryStart` of PostgreSQL's `copyto.c` sends it.
+    static func copyHeader(flags: UInt32 = 0, extension content: [UInt8] = []) -> [UInt8] {
+        Array("PGCOPY\n".utf8) + [0xFF, 0x0D, 0x0A, 0] + bytes(flags) + bytes(UInt32(content.count)) + content
+    }
+
+    /// A row of a copy in binary format.
+    ///
+    /// - Parameter values: nil for NULL.
+    /// - Returns: the row.
+    static func copyRow(_ values: [[UInt8]?]) -> [UInt8] {
+        bytes(UInt16(values.count))
+            + values.flatMap { value in value.map { bytes(UInt32($0.count)) + $0 } ?? bytes(-1 as Int32) }
+    }
+
+    /// The end of a copy in binary format.
+    static let copyTrailer: [UInt8] = [0xFF, 0xFF]
+
     // MARK: Parts
 
     static func bytes(_ value: some FixedWidthInteger) -> [UInt8] {

@@ -48,7 +48,7 @@ struct InitialCopyStatementTests {
     func ordinary() {
         let table = Relations.sourceTable([Relations.id, Relations.name])
         #expect(
-            InitialCopy.statement(table)
+            InitialCopy.statement(table, .text)
                 == #"COPY (SELECT "id", "name" FROM ONLY "public"."orders") TO STDOUT"#
         )
     }
@@ -57,7 +57,7 @@ struct InitialCopyStatementTests {
     func partitioned() {
         var table = Relations.sourceTable([Relations.id])
         table.isPartitioned = true
-        #expect(InitialCopy.statement(table) == #"COPY (SELECT "id" FROM "public"."orders") TO STDOUT"#)
+        #expect(InitialCopy.statement(table, .text) == #"COPY (SELECT "id" FROM "public"."orders") TO STDOUT"#)
     }
 
     @Test("the publication's row filter counts")
@@ -65,8 +65,19 @@ struct InitialCopyStatementTests {
         var table = Relations.sourceTable([Relations.id])
         table.rowFilter = "(id > 5)"
         #expect(
-            InitialCopy.statement(table)
+            InitialCopy.statement(table, .text)
                 == #"COPY (SELECT "id" FROM ONLY "public"."orders" WHERE (id > 5)) TO STDOUT"#
+        )
+    }
+
+    @Test("a binary copy reads as text what has no binary output")
+    func binary() {
+        var table = Relations.sourceTable([Relations.id, Relations.name])
+        table.columns[1].postgresType.hasBinaryOutput = false
+        #expect(
+            InitialCopy.statement(table, .binary)
+                == #"COPY (SELECT "id", CASE WHEN pg_catalog.num_nulls("name") = 0 "#
+                + #"THEN pg_catalog.format('%s', "name") END FROM ONLY "public"."orders") TO STDOUT (FORMAT binary)"#
         )
     }
 
@@ -77,7 +88,7 @@ struct InitialCopyStatementTests {
             ref: TableRef(schema: "My Schema", name: "semi;colon")
         )
         #expect(
-            InitialCopy.statement(table)
+            InitialCopy.statement(table, .text)
                 == #"COPY (SELECT "Order ""Nr""" FROM ONLY "My Schema"."semi;colon") TO STDOUT"#
         )
     }
