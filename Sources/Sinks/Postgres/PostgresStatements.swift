@@ -266,7 +266,7 @@ struct PostgresStatements {
         let mine = layout.columns.map { "x.\($0.name)" }.joined(separator: ",")
         // The comparison refuses rows whose types differ.
         let theirs = zip(layout.columns, old).map { "(\(rows.value($1)))::\($0.type)" }.joined(separator: ",")
-        let image = "ROW(\(mine)) OPERATOR(pg_catalog.*=) ROW(\(theirs))"
+        let image = "ROW(\(mine))::record OPERATOR(pg_catalog.*=) ROW(\(theirs))::record"
         let live = audit.isEmpty ? [] : ["NOT x.\(isDeleted)"]
         let conditions = (known + live + [image]).joined(separator: " AND ")
         return "t.ctid = (SELECT x.ctid FROM \(layout.table) x WHERE \(conditions) LIMIT 1)"
