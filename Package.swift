@@ -58,7 +58,9 @@ let package = Package(
         .target(
             name: "Sinks",
             dependencies: ["CdcCore", "CSQLite", "CLibpq", "CLinux", logging],
-            exclude: ["Postgres/README.md", "SQLite/README.md", "Stdout/README.md", "Null/README.md", "_Template/README.md"],
+            exclude: [
+                "Postgres/README.md", "SQLite/README.md", "Stdout/README.md", "Null/README.md", "_Template/README.md",
+            ],
             swiftSettings: settings
         ),
         .target(

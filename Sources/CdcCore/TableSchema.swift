@@ -34,6 +34,18 @@ public struct TableRef: Hashable, Comparable, Sendable, CustomStringConvertible 
     }
 }
 
+extension TableRef {
+    /// Where a PostgreSQL target keeps how far each pipeline is.
+    public static let positionState = TableRef(schema: "dbmazz", name: "position")
+    /// Where a PostgreSQL target keeps which tables each pipeline has.
+    public static let tableState = TableRef(schema: "dbmazz", name: "source_table")
+
+    /// Whether this is the daemon's own bookkeeping.
+    ///
+    /// A database can be target of one pipeline and source of another: then a publication of all tables has it, too.
+    public var isState: Bool { self == TableRef.positionState || self == TableRef.tableState }
+}
+
 extension String {
     /// Whether both are the same UTF-8.
     ///

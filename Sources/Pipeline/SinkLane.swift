@@ -96,6 +96,7 @@ actor SinkLane {
         case .loadState(let pipeline): return .state(try await sink.loadState(of: pipeline))
         case .setup(let tables, let pipeline):
             try await sink.setup(tables, for: pipeline)
+            for warning in sink.warnings { logger.warning("target", metadata: ["warning": "\(warning)"]) }
             return .ready(sink.tupleFormat)
         case .beginCopy(let tables): try await sink.beginCopy(of: tables)
         case .finishCopy(let tables, let point, let position):

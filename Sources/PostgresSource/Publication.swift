@@ -100,8 +100,10 @@ public struct Publication {
     }
 
     /// Whether SOURCE_TABLES names the table; without patterns every table is wanted.
+    ///
+    /// The bookkeeping of another pipeline, whose target this source is, never is.
     public func isWanted(_ table: TableRef) -> Bool {
-        config.tables.isEmpty || config.tables.contains { $0.matches(table) }
+        !table.isState && (config.tables.isEmpty || config.tables.contains { $0.matches(table) })
     }
 
     private func nothingToCarry() -> SourceError {

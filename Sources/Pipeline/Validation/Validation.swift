@@ -147,7 +147,7 @@ public struct Validation {
             },
             statements: plan?.statements ?? [],
             problems: plan?.problems ?? [],
-            warnings: warnings(table, selection)
+            warnings: warnings(table, selection) + (plan?.warnings ?? [])
         )
     }
 

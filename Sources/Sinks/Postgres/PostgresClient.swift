@@ -311,6 +311,7 @@ final class PostgresClient {
     ///   - lengths: their lengths.
     ///   - formats: 1 for each: binary.
     ///   - expectation: what it is for.
+    /// - Throws: ``PostgresError`` when the session is lost.
     func flyExecute(
         _ name: String,
         values: [UnsafePointer<CChar>?],

@@ -30,7 +30,8 @@ struct PostgresConfig: Sendable {
     var audit: [AuditColumn] { auditColumns ? AuditColumn.allCases : [] }
 
     /// Takes `SINK_URL` apart with libpq's own parser, and adds what other variables and good manners say.
-    private static func keywords(_ config: SinkConfig, _ check: inout SettingsCheck) -> [(name: String, value: String)] {
+    private static func keywords(_ config: SinkConfig, _ check: inout SettingsCheck) -> [(name: String, value: String)]
+    {
         guard let url = config.url else {
             check.add("SINK_URL is missing: write postgres://USER@HOST:PORT/DATABASE")
             return []

@@ -25,7 +25,8 @@ struct PostgresError: Error {
     var endsSession: Bool {
         switch reason {
         case .lost, .timeout: true
-        case .server: sqlState.map { $0.hasPrefix("57P0") || $0.hasPrefix("08") || $0 == "25P03" || $0 == "25P04" } ?? true
+        case .server:
+            sqlState.map { $0.hasPrefix("57P0") || $0.hasPrefix("08") || $0 == "25P03" || $0 == "25P04" } ?? true
         }
     }
 
@@ -78,7 +79,8 @@ struct PostgresError: Error {
         case "25006": "waiting for a target that can be written to; check that SINK_URL names the primary"
         case "23505", "23503", "23P01", "23514", "23502":
             "compare the row at the target with the source's; drop the constraint if the source has no such one"
-        case "42P01", "42703", "42P10": "the target's table was changed: restore it, or restart the daemon to see what differs"
+        case "42P01", "42703", "42P10":
+            "the target's table was changed: restore it, or restart the daemon to see what differs"
         case "22021", "22P05": "the target's encoding cannot hold the text: use a database with encoding UTF8"
         default: isRetriable ? "trying again" : "see the target's log for the whole message"
         }

@@ -38,7 +38,7 @@ struct PostgresLayout {
     /// Columns of the key, in the key's order.
     var key: [Column] { schema.key.compactMap { place in columns.first { $0.source == place } } }
 
-    /// Lays a table out.
+    /// Lays a table out; nil if a column of it has no counterpart.
     ///
     /// - Parameters:
     ///   - schema: the table as the pipeline knows it.
@@ -46,7 +46,6 @@ struct PostgresLayout {
     ///   - there: the table at the target.
     ///   - types: the types there.
     ///   - format: in which form the session's values come.
-    /// - Returns: nil if a column of it has no counterpart.
     init?(
         _ schema: TableSchema,
         name: TableRef,

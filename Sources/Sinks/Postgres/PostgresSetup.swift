@@ -83,7 +83,8 @@ struct PostgresSetup {
         var seen: Set<String> = []
         var types: [PostgresType] = []
         for table in tables {
-            for column in table.columns where !(PostgresTypes.isBuiltIn(column.postgresType) && column.postgresType.kind == .base) {
+            for column in table.columns
+            where !(PostgresTypes.isBuiltIn(column.postgresType) && column.postgresType.kind == .base) {
                 for type in PostgresTypes.userTypes(of: column.postgresType) where seen.insert(type.name).inserted {
                     types.append(type)
                 }
@@ -108,7 +109,9 @@ struct PostgresSetup {
         let missing = PostgresSetup.userTypes(tables).filter { types.there($0) == nil }
         let made = missing.compactMap(PostgresSetup.creation)
         guard !made.isEmpty else { return [] }
-        let schemas = Set(missing.filter { PostgresSetup.creation($0) != nil }.compactMap { PostgresSetup.schema(of: $0.name) })
+        let schemas = Set(
+            missing.filter { PostgresSetup.creation($0) != nil }.compactMap { PostgresSetup.schema(of: $0.name) }
+        )
         return try missingSchemas(schemas) + made
     }
 
@@ -235,11 +238,15 @@ struct PostgresSetup {
 
     private func creation(of table: TableSchema, _ name: TableRef, _ columns: [Wanted]) -> [String] {
         var parts = columns.map { column in
-            let rule = column.name == AuditColumn.isDeleted.rawValue && column.definition == nil ? " NOT NULL DEFAULT false" : ""
+            let rule =
+                column.name == AuditColumn.isDeleted.rawValue && column.definition == nil
+                ? " NOT NULL DEFAULT false" : ""
             return "\(column.name.quotedIdentifier) \(column.type)\(rule)"
         }
         if table.hasKey {
-            parts.append("PRIMARY KEY (\(table.key.map { table.columns[$0].name.quotedIdentifier }.joined(separator: ", ")))")
+            parts.append(
+                "PRIMARY KEY (\(table.key.map { table.columns[$0].name.quotedIdentifier }.joined(separator: ", ")))"
+            )
         }
         let quoted = PostgresLayout.quoted(name)
         return ["CREATE TABLE \(quoted) (\(parts.joined(separator: ", ")))"] + oldRowIndex(table, quoted)
@@ -307,9 +314,11 @@ struct PostgresSetup {
         if name.name.utf8.count > 63 {
             add("its name at the target is longer than PostgreSQL's 63 bytes", "set SINK_TABLE_NAME")
         }
-        let quoted = PostgresLayout.quoted(name)
-        if [PostgresState.positionTable, PostgresState.tableTable].contains("\(name)") {
-            add("the name \(quoted) is that of the sink's own table", "leave the table out of SOURCE_TABLES")
+        if name.isState {
+            add(
+                "the name \(PostgresLayout.quoted(name)) is that of the sink's own table",
+                "leave the table out of SOURCE_TABLES"
+            )
         }
         for column in table.columns where config.audit.contains(where: { $0.rawValue == column.name }) {
             add(

@@ -62,7 +62,8 @@ public final class PostgresSink: Sink {
     /// Host, port and database.
     public var target: String {
         let host = config.value("host") ?? config.value("hostaddr") ?? "localhost"
-        return "postgres \(host):\(config.value("port") ?? "5432")/\(config.value("dbname") ?? config.value("user") ?? "")"
+        return
+            "postgres \(host):\(config.value("port") ?? "5432")/\(config.value("dbname") ?? config.value("user") ?? "")"
     }
 
     // MARK: Start
@@ -88,7 +89,8 @@ public final class PostgresSink: Sink {
                 .retriable,
                 operation: "check target",
                 cause: "\(client.server) is a standby or read-only",
-                remedy: "waiting for it to become a primary; check that SINK_URL names one (target_session_attrs=read-write)"
+                remedy:
+                    "waiting for it to become a primary; check that SINK_URL names one (target_session_attrs=read-write)"
             )
         }
     }
@@ -223,7 +225,8 @@ public final class PostgresSink: Sink {
         let session = try connected(for: PostgresSink.setupTimeout)
         let pipeline = try ready()
         let state = PostgresState(client: session.client)
-        let known = try perform("read copy state") { () throws(PostgresError) in try state.registrations(pipeline.name) }
+        let known = try perform("read copy state") { () throws(PostgresError) in try state.registrations(pipeline.name)
+        }
         try refuseForeignRows(tables.filter { known[$0.ref]?.isOurs != true }, session)
         let statements = tables.filter { known[$0.ref]?.isOurs == true }.compactMap { names[$0.ref] }.map {
             config.truncate == .truncate
@@ -295,9 +298,11 @@ public final class PostgresSink: Sink {
         throw SinkError(
             .permanent,
             operation: "read position",
-            cause: "the target is at \(PostgresSink.text(found)), although it had confirmed \(stored.endLSN): it has lost "
+            cause:
+                "the target is at \(PostgresSink.text(found)), although it had confirmed \(stored.endLSN): it has lost "
                 + "commits, as a failover to a standby does that was not synchronous",
-            remedy: "start again: if the source's slot still has the changes they are read again, else the daemon says so"
+            remedy:
+                "start again: if the source's slot still has the changes they are read again, else the daemon says so"
         )
     }
 

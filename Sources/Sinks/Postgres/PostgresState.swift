@@ -2,9 +2,8 @@ internal import CdcCore
 
 /// The sink's own two tables: how far each pipeline is, and which table of the source each table here is.
 struct PostgresState {
-    static let schema = "dbmazz"
-    static let positionTable = "dbmazz.position"
-    static let tableTable = "dbmazz.source_table"
+    static let positionTable = TableRef.positionState.description
+    static let tableTable = TableRef.tableState.description
 
     let client: PostgresClient
 
@@ -21,7 +20,7 @@ struct PostgresState {
     ///
     /// Most of a page of the position's table stays free, so that the many versions of its rows replace each other there.
     static let creation = [
-        "CREATE SCHEMA IF NOT EXISTS \(schema)",
+        "CREATE SCHEMA IF NOT EXISTS \(TableRef.positionState.schema)",
         """
         CREATE TABLE IF NOT EXISTS \(positionTable) (
           pipeline text PRIMARY KEY, system_identifier text NOT NULL, timeline int8 NOT NULL, slot text NOT NULL,
@@ -56,7 +55,8 @@ struct PostgresState {
                 + "WHERE pipeline = $1",
             [pipeline]
         )
-        guard let row = rows.first, let system = row[0], let timeline = row[1].flatMap({ UInt32($0) }), let slot = row[2]
+        guard let row = rows.first, let system = row[0], let timeline = row[1].flatMap({ UInt32($0) }),
+            let slot = row[2]
         else { return nil }
         let registrations = try registrations(pipeline)
         var state = PipelineState(
@@ -89,6 +89,7 @@ struct PostgresState {
     ///   - pipeline: the pipeline.
     ///   - fence: the fence that this process holds already; nil to take a new one, which shuts every older process out.
     /// - Returns: the row as it is now; nil if another process has taken the fence.
+    /// - Throws: ``PostgresError``, also when the row stays locked.
     func claim(_ pipeline: PipelineIdentity, fence: Int64?) throws(PostgresError) -> Claim? {
         try client.execute(PostgresState.lockWait)
         let rows = try client.query(
@@ -145,7 +146,9 @@ struct PostgresState {
         )
         var registrations: [TableRef: Registration] = [:]
         for row in rows {
-            guard let schema = row[0], let name = row[1], let sinkSchema = row[2], let sinkTable = row[3] else { continue }
+            guard let schema = row[0], let name = row[1], let sinkSchema = row[2], let sinkTable = row[3] else {
+                continue
+            }
             registrations[TableRef(schema: schema, name: name)] = Registration(
                 sinkTable: TableRef(schema: sinkSchema, name: sinkTable),
                 consistentPoint: row[4],
@@ -198,7 +201,8 @@ struct PostgresState {
             WHERE r.pipeline = $1 AND r.source_schema = n.s AND r.source_table = n.t
             """,
             [
-                pipeline, PostgresCatalog.array(tables.map(\.ref.schema)), PostgresCatalog.array(tables.map(\.ref.name)),
+                pipeline, PostgresCatalog.array(tables.map(\.ref.schema)),
+                PostgresCatalog.array(tables.map(\.ref.name)),
                 PostgresCatalog.array(tables.map { String($0.oid) }), point?.description,
             ]
         )

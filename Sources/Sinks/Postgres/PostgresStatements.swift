@@ -103,7 +103,8 @@ struct PostgresStatements {
         case .update(let unchanged):
             "UPDATE \(layout.table) t SET \(assignments(rows, unchanged, movesKey: false)) FROM \(rows.relation) "
                 + "WHERE \(keyMatches(rows, PostgresField.new))"
-        case .delete: "DELETE FROM \(layout.table) t USING \(rows.relation) WHERE \(keyMatches(rows, PostgresField.new))"
+        case .delete:
+            "DELETE FROM \(layout.table) t USING \(rows.relation) WHERE \(keyMatches(rows, PostgresField.new))"
         case .mark:
             "UPDATE \(layout.table) t SET \(auditAssignments(rows).joined(separator: ",")) FROM \(rows.relation) "
                 + "WHERE \(keyMatches(rows, PostgresField.new))"

@@ -111,7 +111,9 @@ final class PostgresTableWriter {
     ) throws(PostgresWriteFailure) {
         let batch = context.batch
         let isAllNew = batch.hasOnlyInserts(context.table) && copiesDirectly(context)
-        if isAllNew, let form = layout.directCopy, batch.hasChanges(context.table, atLeast: PostgresTableWriter.fewestToCopy) {
+        if isAllNew, let form = layout.directCopy,
+            batch.hasChanges(context.table, atLeast: PostgresTableWriter.fewestToCopy)
+        {
             return try copyAll(form, context, &encoder)
         }
         fold.build(
@@ -293,7 +295,11 @@ final class PostgresTableWriter {
 
     private func requireOldRow(_ item: FoldIndex.Item, _ context: Context) throws(PostgresWriteFailure) {
         guard context.batch.change(Int(item.change)).oldTuple == .full else {
-            throw PostgresWriteFailure(kind: .missingRow, operation: "change a row without key or old row", table: schema.ref)
+            throw PostgresWriteFailure(
+                kind: .missingRow,
+                operation: "change a row without key or old row",
+                table: schema.ref
+            )
         }
     }
 
@@ -457,7 +463,7 @@ final class PostgresTableWriter {
 
     /// Sends the execution of a statement whose parameters lie in the encoder's buffer.
     ///
-    /// - Parameter hasLengths: whether each begins with its own length, -1 for NULL.
+    /// Each begins with its own length where `hasLengths` says so, -1 for NULL.
     private func flyValues(
         _ statement: Statement,
         _ operation: String,
@@ -639,6 +645,7 @@ extension PostgresSession {
     /// Reads the results of everything in flight.
     ///
     /// - Parameter table: the name of a table by its index in the batch.
+    /// - Throws: ``PostgresWriteFailure`` with the first error, or the first command that found too few rows.
     func land(_ table: (UInt32) -> TableRef?) throws(PostgresWriteFailure) {
         let mismatch: PostgresClient.Mismatch?
         do throws(PostgresClient.FlightError) {

@@ -73,10 +73,12 @@ struct PostgresTypes {
     mutating func read(named names: some Collection<String>, _ client: PostgresClient) throws(PostgresError) {
         for name in names where byName[name] == nil {
             // One by one: a schema that is missing is an error before version 17, and must not hide the others.
-            guard let rows = try? client.query(
-                "SELECT \(PostgresTypes.columns) FROM pg_catalog.pg_type t WHERE t.oid = pg_catalog.to_regtype($1)",
-                [name]
-            ) else { continue }
+            guard
+                let rows = try? client.query(
+                    "SELECT \(PostgresTypes.columns) FROM pg_catalog.pg_type t WHERE t.oid = pg_catalog.to_regtype($1)",
+                    [name]
+                )
+            else { continue }
             guard let info = rows.first.flatMap(PostgresTypes.info) else { continue }
             byName[name] = info
             byOID[info.oid] = info
@@ -100,7 +102,9 @@ struct PostgresTypes {
     }
 
     private static func info(_ row: [String?]) -> Info? {
-        guard let oid = row[0].flatMap({ UInt32($0) }), let name = row[1], let kind = row[2]?.utf8.first else { return nil }
+        guard let oid = row[0].flatMap({ UInt32($0) }), let name = row[1], let kind = row[2]?.utf8.first else {
+            return nil
+        }
         func number(_ text: String?) -> UInt32 { text.flatMap { UInt32($0) } ?? 0 }
         return Info(
             oid: oid,
