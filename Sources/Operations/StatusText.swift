@@ -126,6 +126,11 @@ public enum StatusText {
             Fact(name: "bytes", value: "\(totals.bytes)", id: "bytes"),
             Fact(name: "transactions", value: "\(totals.transactions)", id: "transactions"),
             Fact(name: "batches", value: "\(totals.batches)", id: "batches"),
+            Fact(
+                name: "left the fast way",
+                value: "\(totals.sinkFallbacks.merge) merged, \(totals.sinkFallbacks.replay) replayed",
+                id: "sink-fallbacks"
+            ),
             Fact(name: "writes repeated", value: "\(totals.sinkRetries)", id: "sink-retries"),
             Fact(name: "source connected again", value: "\(totals.sourceReconnects) attempts", id: "source-reconnects"),
             Fact(

@@ -45,7 +45,11 @@ struct SessionSetup {
         }
         slot = try ReplicationSlot.find(config.source.slotName, session)
         let needsSlot = slot == nil && config.source.snapshot != .only
-        try Preflight(session).check(needsSlot: needsSlot, needsCopy: config.source.snapshot != .never && slot == nil)
+        try Preflight(session).check(
+            origin: config.source.origin,
+            needsSlot: needsSlot,
+            needsCopy: config.source.snapshot != .never && slot == nil
+        )
         selection = try Publication(session, config: config.source).prepare()
         replication = try PostgresConnection(parameters, replication: true, stop: stop)
         try own.note(replication)

@@ -257,7 +257,8 @@ struct SessionStart {
                 slot: config.source.slotName,
                 at: position,
                 publication: config.source.publicationName,
-                format: format
+                format: format,
+                origin: config.source.origin
             )
             logger.info(
                 "streaming",

@@ -17,6 +17,8 @@ actor SinkLane {
     private var failingSince: ContinuousClock.Instant?
     /// Whether it is writing that fails: what else works meanwhile says nothing about that.
     private var failsToWrite = false
+    /// Whether the log has said that the sink left its fastest way: what one batch meets, others often meet, too.
+    private var hasToldFallback = false
 
     /// How long one call may wait for the target before it has to say so.
     private let callTimeout: Duration
@@ -121,7 +123,8 @@ actor SinkLane {
                 let result = try await sink.writeBatch(batch, deadline: began + limit)
                 // A part that is taken says nothing of the unit: its commit does.
                 if batch.commitsUnit { recovered() }
-                monitor.written(batch, took: .now - began)
+                monitor.written(batch, took: .now - began, fallbacks: result.fallbacks)
+                if result.fallbacks != WriteFallbacks() { tell(result.fallbacks) }
                 return finished(batch, result)
             } catch {
                 failsToWrite = true
@@ -139,6 +142,17 @@ actor SinkLane {
     private func finished(_ batch: CdcBatch, _ result: SinkResult) -> SinkReply {
         (batch.commitsUnit ? Failpoint.sinkCommitted : .unitPartWritten).pass()
         return .written(batch, result)
+    }
+
+    private func tell(_ fallbacks: WriteFallbacks) {
+        logger.log(
+            level: hasToldFallback ? .debug : .info,
+            "left the fast way",
+            metadata: [
+                "merge": .stringConvertible(fallbacks.merges), "replay": .stringConvertible(fallbacks.replays),
+            ]
+        )
+        hasToldFallback = true
     }
 
     /// Asks the sink whether a commit whose outcome is unknown took place; nil if it did not, and may be repeated.

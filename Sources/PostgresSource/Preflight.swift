@@ -1,4 +1,4 @@
-internal import CdcCore
+public import CdcCore
 
 /// Whether the source can be read as the settings want: every finding at once, each with its remedy.
 public struct Preflight {
@@ -9,13 +9,14 @@ public struct Preflight {
         self.session = session
     }
 
-    /// Checks version, wal_level, the right to replicate, and free slots and senders.
+    /// Checks version, wal_level, the right to replicate, free slots and senders, and whether the server can filter by origin.
     ///
     /// - Parameters:
+    ///   - origin: `SOURCE_ORIGIN`.
     ///   - needsSlot: whether the permanent slot has to be made.
     ///   - needsCopy: whether a copy will take a temporary slot and a sender.
     /// - Throws: ``SourceError`` of kind configuration with all findings.
-    public func check(needsSlot: Bool, needsCopy: Bool) throws(SourceError) {
+    public func check(origin: OriginFilter, needsSlot: Bool, needsCopy: Bool) throws(SourceError) {
         guard session.serverVersion >= 140000 else {
             throw SourceError(
                 .configuration,
@@ -41,6 +42,14 @@ public struct Preflight {
         )
         guard let row = rows.first else { return }
         var findings: [(cause: String, remedy: String)] = []
+        if origin == .none, session.serverVersion < 160000 {
+            findings.append(
+                (
+                    "SOURCE_ORIGIN=none needs PostgreSQL 16 or later, and this is \(session.serverVersion / 10000)",
+                    "set SOURCE_ORIGIN=any, which takes changes from everywhere, or upgrade the source"
+                )
+            )
+        }
         if row[0] != "logical" {
             findings.append(
                 ("wal_level is \(row[0] ?? "?")", "set wal_level = logical in postgresql.conf and restart the source")

@@ -121,18 +121,21 @@ extension PostgresConnection {
     ///   - position: where to begin; the server silently begins later if the slot is further, so check before.
     ///   - publication: what to read.
     ///   - format: whether values are to come as text or binary.
+    ///   - origin: which changes are to come; the server must be able to filter, see ``Preflight``.
     /// - Throws: ``SourceError``, for example while the slot is active elsewhere.
     public func startReplication(
         slot: String,
         at position: LSN,
         publication: String,
-        format: TupleFormat
+        format: TupleFormat,
+        origin: OriginFilter
     ) throws(SourceError) {
         let names = PostgresConnection.quote(literal: PostgresConnection.quote(identifier: publication))
         let binary = format == .binary ? ", binary 'true'" : ""
+        let filter = origin == .none ? ", origin 'none'" : ""
         try execute(
             "START_REPLICATION SLOT \(PostgresConnection.quote(identifier: slot)) LOGICAL \(position) "
-                + "(proto_version '2', publication_names \(names), messages 'true'\(binary))",
+                + "(proto_version '2', publication_names \(names), messages 'true'\(binary)\(filter))",
             as: "start replication from slot \(slot)"
         )
         stopBlocking()

@@ -9,6 +9,8 @@ final class SinkScript: Sendable {
     enum Step {
         case succeed
         case fail(SinkError.Kind)
+        /// For `write`: succeeds off the fast way.
+        case fallBack(merges: Int, replays: Int)
         /// For `durablePosition`: the commit's end.
         case position(UInt64?)
     }
@@ -53,6 +55,8 @@ final class ScriptedSink: Sink {
     )
 
     private let script: SinkScript
+    /// Known with the setup, not before.
+    private(set) var tupleFormat = TupleFormat.text
 
     init(script: SinkScript) {
         self.script = script
@@ -62,8 +66,17 @@ final class ScriptedSink: Sink {
         self.init(script: SinkScript())
     }
 
-    private func call(_ name: String) throws(SinkError) {
-        if case .fail(let kind) = script.next(name) { throw ScriptedSink.error(kind, name) }
+    @discardableResult
+    private func call(_ name: String) throws(SinkError) -> WriteFallbacks {
+        var fallbacks = WriteFallbacks()
+        switch script.next(name) {
+        case .fail(let kind): throw ScriptedSink.error(kind, name)
+        case .fallBack(let merges, let replays):
+            fallbacks.merges = merges
+            fallbacks.replays = replays
+        case .succeed, .position: break
+        }
+        return fallbacks
     }
 
     private static func error(_ kind: SinkError.Kind, _ operation: String) -> SinkError {
@@ -77,7 +90,10 @@ final class ScriptedSink: Sink {
         return nil
     }
 
-    func setup(_ tables: [TableSchema], for pipeline: PipelineIdentity) async throws(SinkError) { try call("setup") }
+    func setup(_ tables: [TableSchema], for pipeline: PipelineIdentity) async throws(SinkError) {
+        try call("setup")
+        tupleFormat = .binary
+    }
 
     func beginCopy(of tables: [TableSchema]) async throws(SinkError) { try call("beginCopy") }
 
@@ -91,7 +107,7 @@ final class ScriptedSink: Sink {
 
     func durablePosition() async throws(SinkError) -> SourcePosition? {
         switch script.next("durablePosition") {
-        case .succeed: return nil
+        case .succeed, .fallBack: return nil
         case .fail(let kind): throw ScriptedSink.error(kind, "durablePosition")
         case .position(let end): return end.map { SourcePosition(at: LSN(rawValue: $0)) }
         }
@@ -101,11 +117,12 @@ final class ScriptedSink: Sink {
         _ batch: CdcBatch,
         deadline: ContinuousClock.Instant
     ) async throws(SinkError) -> SinkResult {
-        try call("write")
+        let fallbacks = try call("write")
         return SinkResult(
             recordsWritten: batch.changeCount,
             bytesWritten: batch.tupleBytes,
-            durablePosition: batch.commitsUnit ? batch.position : nil
+            durablePosition: batch.commitsUnit ? batch.position : nil,
+            fallbacks: fallbacks
         )
     }
 

@@ -49,6 +49,7 @@ struct SinkLaneTests {
     private func withLane(
         _ script: SinkScript,
         policy: RetryPolicy = quick,
+        monitor: PipelineMonitor? = nil,
         _ body: (SinkExchange) async throws -> Void
     ) async throws {
         let exchange = SinkExchange(waking: StopSignal())
@@ -56,7 +57,7 @@ struct SinkLaneTests {
         let lane = SinkLane(
             exchange: exchange,
             config: config,
-            monitor: PipelineMonitor(config),
+            monitor: monitor ?? PipelineMonitor(config),
             makeSink: { ScriptedSink(script: script) }
         )
         async let end: Void = lane.run()
@@ -157,6 +158,35 @@ struct SinkLaneTests {
             #expect(failure.code.rawValue == code)
         }
         #expect(script.calls == ["write", "close"])
+    }
+
+    @Test("where the sink left its fast way is counted")
+    func fallbacks() async throws {
+        let script = SinkScript([
+            "write": [.fallBack(merges: 1, replays: 0), .succeed, .fallBack(merges: 2, replays: 3)]
+        ])
+        let monitor = PipelineMonitor(SinkLaneTests.config(SinkLaneTests.quick))
+        try await withLane(script, monitor: monitor) { exchange in
+            for _ in 0..<3 {
+                let batch = batch()
+                _ = try written(try await ask(exchange, .write(batch)), batch)
+            }
+        }
+        let totals = monitor.status().totals
+        #expect([totals.sinkFallbacks.merge, totals.sinkFallbacks.replay, totals.batches] == [3, 3, 3])
+    }
+
+    @Test("a setup is answered with the form of values that the sink wants by then")
+    func format() async throws {
+        try await withLane(SinkScript(["setup": [.fail(.retriable)]])) { exchange in
+            let identity = PipelineIdentity(
+                name: "p",
+                source: SourceIdentity(systemIdentifier: "1", timeline: 1, slot: "s")
+            )
+            guard case .ready(.binary) = try await ask(exchange, .setup([], identity)) else {
+                throw Unexpected("setup")
+            }
+        }
     }
 
     @Test("other commands are repeated as well")

@@ -16,6 +16,7 @@ import Testing
         #expect(settings.source.publicationName == source.publicationName)
         #expect(settings.source.tables.isEmpty)
         #expect(settings.source.snapshot == source.snapshot)
+        #expect(settings.source.origin == .any)
         #expect(settings.source.heartbeatInterval == source.heartbeatInterval)
         #expect(source.walAlarmBytes == settings.source.walAlarmBytes)
         #expect(settings.operation.http?.description == "127.0.0.1:9187")
@@ -53,6 +54,7 @@ import Testing
         let optional = [sink.url, sink.database, sink.schema, sink.user, sink.pipeline, sink.tableName]
         #expect(optional.allSatisfy { $0 == nil })
         #expect(sink.port == nil)
+        #expect(sink.postgresTruncate == nil)
         #expect(sink.password == nil)
     }
 
@@ -67,7 +69,8 @@ import Testing
         let settings = try load([
             "SOURCE_URL": "host=db dbname=shop replication=database", "SOURCE_PASSWORD": " p w ",
             "SOURCE_SLOT_NAME": "s1", "SOURCE_PUBLICATION_NAME": "Pub é", "SOURCE_TABLES": "public.*, Sales.Orders",
-            "SOURCE_SNAPSHOT": "Only", "SOURCE_HEARTBEAT_INTERVAL_MS": "0",
+            "SOURCE_SNAPSHOT": "Only", "SOURCE_HEARTBEAT_INTERVAL_MS": "0", "SOURCE_ORIGIN": "NONE",
+            "SINK_POSTGRES_TRUNCATE": "truncate",
             "SINK_TYPE": "BULK", "SINK_URL": "http://t", "SINK_PORT": "8030", "SINK_DATABASE": "d", "SINK_SCHEMA": "s",
             "SINK_USER": "u", "SINK_PASSWORD": "pw", "SINK_PIPELINE": "line", "SINK_TABLE_NAME": "x_{schema}_{table}",
             "SINK_BATCH_SIZE": "2000", "SINK_BATCH_BYTES": "65536", "SINK_FLUSH_INTERVAL_MS": "0",
@@ -89,6 +92,7 @@ import Testing
         #expect([source.slotName, source.publicationName] == ["s1", "Pub é"])
         #expect(source.tables.map(\.description) == ["public.*", "Sales.Orders"])
         #expect(source.snapshot == .only)
+        #expect(source.origin == .none)
         #expect(source.heartbeatInterval == nil)
         let sink = settings.sink
         #expect([sink.type, sink.url, sink.database, sink.schema, sink.user] == ["bulk", "http://t", "d", "s", "u"])
@@ -98,6 +102,7 @@ import Testing
         #expect(sink.retry == RetryPolicy(maxRetries: 0, initial: .milliseconds(7), maximum: .milliseconds(8)))
         #expect(sink.shutdownTimeout == .milliseconds(9))
         #expect(sink.deleteMode == .soft)
+        #expect(sink.postgresTruncate == .truncate)
         #expect(sink.auditColumns)
         #expect(sink.stateDirectory == "/var/lib/a")
         #expect(settings.logLevel == .warning)

@@ -319,6 +319,14 @@ extension WrongConfiguration {
             "SOURCE_SNAPSHOT=\"intial\" is none of the choices: write initial, never or only; did you mean initial?"
         ),
         WrongConfiguration(
+            ["SOURCE_ORIGIN": "local"],
+            "SOURCE_ORIGIN=\"local\" is none of the choices: write any or none"
+        ),
+        WrongConfiguration(
+            ["SINK_POSTGRES_TRUNCATE": "trunkate"],
+            "SINK_POSTGRES_TRUNCATE=\"trunkate\" is none of the choices: write delete or truncate; did you mean truncate?"
+        ),
+        WrongConfiguration(
             ["SINK_DELETE_MODE": "sotf"],
             "SINK_DELETE_MODE=\"sotf\" is none of the choices: write hard or soft; did you mean soft?"
         ),

@@ -354,13 +354,14 @@ struct SQLiteConfigTests {
                 $0.schema = "s"
                 $0.user = "u"
                 $0.password = Secret("hunter2")
+                $0.postgresTruncate = .delete
                 $0.deleteMode = .soft
             }
         }
         #expect(
             error?.cause == "sqlite has no SINK_PORT: remove it; sqlite has no SINK_DATABASE: remove it; "
                 + "sqlite has no SINK_SCHEMA: remove it; sqlite has no SINK_USER: remove it; "
-                + "sqlite has no SINK_PASSWORD: remove it; "
+                + "sqlite has no SINK_PASSWORD: remove it; sqlite has no SINK_POSTGRES_TRUNCATE: remove it; "
                 + "SINK_DELETE_MODE=soft marks rows in an audit column: set SINK_AUDIT_COLUMNS=true"
         )
     }

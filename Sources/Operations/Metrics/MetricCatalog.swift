@@ -47,6 +47,8 @@ enum MetricCatalog {
         "dbmazz_batch_write_seconds": "How long the target took for a batch.",
         "dbmazz_commit_to_durable_seconds":
             "From a commit at the source to its durability at the target, the oldest commit of each unit.",
+        "dbmazz_sink_fallbacks_total":
+            "Batches that left the target's fastest way: inserts merged with rows that were there, or sets replayed one by one.",
         "dbmazz_sink_retries_total": "Writes that failed and were repeated.",
         "dbmazz_source_reconnects_total": "Sessions with the source that failed and were begun again.",
         "dbmazz_errors_total": "Errors that were repeated, by side and class.",

@@ -11,6 +11,8 @@ struct PipelineMetrics: Sendable {
     let transactions: Counter
     let batches: Counter
     let sinkRetries: Counter
+    let sinkMerges: Counter
+    let sinkReplays: Counter
     let sourceReconnects: Counter
     let heartbeats: Counter
     let batchRows: Recorder
@@ -24,6 +26,11 @@ struct PipelineMetrics: Sendable {
         transactions = counter("dbmazz_transactions_total")
         batches = counter("dbmazz_batches_total")
         sinkRetries = counter("dbmazz_sink_retries_total")
+        func fallbacks(_ kind: String) -> Counter {
+            Counter(label: "dbmazz_sink_fallbacks_total", dimensions: [("kind", kind)], factory: factory)
+        }
+        sinkMerges = fallbacks("merge")
+        sinkReplays = fallbacks("replay")
         sourceReconnects = counter("dbmazz_source_reconnects_total")
         heartbeats = counter("dbmazz_heartbeats_total")
         batchRows = Recorder(label: "dbmazz_batch_rows", dimensions: [], aggregate: true, factory: factory)

@@ -123,10 +123,12 @@ public final class PipelineMonitor: Sendable {
     func heartbeat() { metrics.heartbeats.increment() }
 
     /// A batch is at the sink.
-    func written(_ batch: CdcBatch, took duration: Duration) {
+    func written(_ batch: CdcBatch, took duration: Duration, fallbacks: WriteFallbacks = WriteFallbacks()) {
         let tally = BatchTally(batch)
         let isCopy = batch.isCopy
         metrics.batches.increment()
+        metrics.sinkMerges.increment(by: fallbacks.merges)
+        metrics.sinkReplays.increment(by: fallbacks.replays)
         metrics.batchWrite.recordNanoseconds(duration.nanoseconds)
         if !batch.isEmpty {
             metrics.batchRows.record(batch.changeCount)
@@ -141,6 +143,8 @@ public final class PipelineMonitor: Sendable {
         }
         state.withLock { state in
             state.totals.batches += 1
+            state.totals.sinkFallbacks.merge += fallbacks.merges
+            state.totals.sinkFallbacks.replay += fallbacks.replays
             state.totals.transactions += transactions
             for table in tally.tables { count(table, of: batch, isCopy: isCopy, in: &state) }
             if batch.commitsUnit, transactions > 0 {

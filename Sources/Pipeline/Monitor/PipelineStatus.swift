@@ -73,8 +73,18 @@ public struct PipelineStatus: Sendable, Codable {
         public var batches = 0
         /// Writes that were repeated.
         public var sinkRetries = 0
+        /// Where the sink had to leave its fastest way.
+        public var sinkFallbacks = Fallbacks()
         /// Sessions with the source that were begun again after a failure.
         public var sourceReconnects = 0
+    }
+
+    /// How often the sink had to leave its fastest way: correct all the same, but slower.
+    public struct Fallbacks: Sendable, Codable {
+        /// Batches of inserts that met a row which was there already, and were merged.
+        public var merge = 0
+        /// Batches that were replayed change by change, because sets of them broke a constraint.
+        public var replay = 0
     }
 
     /// What went through per second, over the last ten seconds.

@@ -54,7 +54,11 @@ public struct Validation {
         let slot = look { () throws(SourceError) in try ReplicationSlot.find(source.slotName, session) } ?? nil
         _ = look { () throws(SourceError) in
             let copies = source.snapshot != .never && slot == nil
-            try Preflight(session).check(needsSlot: slot == nil && !isOnly, needsCopy: copies)
+            try Preflight(session).check(
+                origin: source.origin,
+                needsSlot: slot == nil && !isOnly,
+                needsCopy: copies
+            )
         }
         let warnings = look { () throws(SourceError) in try Preflight(session).warnings() }
         report.warnings += warnings ?? []

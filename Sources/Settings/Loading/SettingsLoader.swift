@@ -50,6 +50,7 @@ struct SettingsLoader {
         config.publicationName = values.text(.sourcePublicationName) ?? config.publicationName
         config.tables = values.tablePatterns()
         config.snapshot = values.choice(.sourceSnapshot).flatMap(SnapshotMode.init(rawValue:)) ?? config.snapshot
+        config.origin = values.choice(.sourceOrigin).flatMap(OriginFilter.init(rawValue:)) ?? config.origin
         let heartbeat = values.wholeNumber(.sourceHeartbeatInterval)
         config.heartbeatInterval = heartbeat.flatMap { $0 > 0 ? .milliseconds($0) : nil }
         config.walAlarmBytes = values.wholeNumber(.sourceWALAlarm).flatMap { $0 > 0 ? $0 << 20 : nil }
@@ -99,6 +100,7 @@ struct SettingsLoader {
         config.password = values.secret(.sinkPassword)
         config.pipeline = values.text(.sinkPipeline)
         config.tableName = values.text(.sinkTableName)
+        config.postgresTruncate = values.choice(.sinkPostgresTruncate).flatMap(TruncateMode.init(rawValue:))
     }
 
     private mutating func loadBatching(_ config: inout SinkConfig, _ capabilities: SinkCapabilities) {

@@ -8,14 +8,14 @@ extension Variable {
 
     static let source: [Variable] = [
         sourceURL, sourcePassword, sourceSlotName, sourcePublicationName, sourceTables, sourceSnapshot,
-        sourceHeartbeatInterval, sourceWALAlarm,
+        sourceOrigin, sourceHeartbeatInterval, sourceWALAlarm,
     ]
 
     static let sink: [Variable] = [
         sinkType, sinkURL, sinkPort, sinkDatabase, sinkSchema, sinkUser, sinkPassword, sinkPipeline, sinkTableName,
-        sinkBatchSize, sinkBatchBytes, sinkFlushInterval, sinkMemoryLimit, sinkMaxRetries, sinkRetryInitial,
-        sinkRetryMax, sinkShutdownTimeout, sinkDeleteMode, sinkAuditColumns, sinkOnUnrepresentable,
-        sinkStandby,
+        sinkPostgresTruncate, sinkBatchSize, sinkBatchBytes, sinkFlushInterval, sinkMemoryLimit, sinkMaxRetries,
+        sinkRetryInitial, sinkRetryMax, sinkShutdownTimeout, sinkDeleteMode, sinkAuditColumns,
+        sinkOnUnrepresentable, sinkStandby,
     ]
 
     static let daemon: [Variable] = [http, readyMaxLag, hangTimeout]
@@ -70,6 +70,15 @@ extension Variable {
         example: "initial",
         meaning: "initial copies the tables that the sink does not have yet, then streams; never streams changes from "
             + "now on; only copies from a temporary slot and ends."
+    )
+    static let sourceOrigin = Variable(
+        "SOURCE_ORIGIN",
+        .choice(OriginFilter.allCases.map(\.rawValue)),
+        default: .value("any"),
+        example: "none",
+        meaning: "any takes all changes; none only those made at the source itself, not those that a replication "
+            + "brought there, which keeps two-way set-ups from going in circles. none needs PostgreSQL 16 or later, and "
+            + "says nothing of the initial copy, which takes every row."
     )
     static let sourceHeartbeatInterval = Variable(
         "SOURCE_HEARTBEAT_INTERVAL_MS",
@@ -155,6 +164,14 @@ extension Variable {
         default: .computed("{table} for schema public, {schema}_{table} for others"),
         example: "{schema}_{table}",
         meaning: "The name of a table at the target. Two source tables that would get one name are refused."
+    )
+    static let sinkPostgresTruncate = Variable(
+        "SINK_POSTGRES_TRUNCATE",
+        .choice(TruncateMode.allCases.map(\.rawValue)),
+        default: .computed("delete"),
+        example: "truncate",
+        meaning: "How a PostgreSQL target empties a table that the source has truncated. delete lets readers with an "
+            + "older snapshot go on seeing the rows; truncate is fast, needs the privilege, and they see an empty table."
     )
     static let sinkBatchSize = Variable(
         "SINK_BATCH_SIZE",

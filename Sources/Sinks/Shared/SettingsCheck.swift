@@ -14,13 +14,14 @@ struct SettingsCheck {
         problems.append(problem)
     }
 
-    /// Refuses the variables of network targets: a setting that does nothing is a misunderstanding.
+    /// Refuses the variables of network targets, and those of one of them: a setting that does nothing is a misunderstanding.
     mutating func refuseServerSettings(of config: SinkConfig) {
         refuse("SINK_PORT", isSet: config.port != nil)
         refuse("SINK_DATABASE", isSet: config.database != nil)
         refuse("SINK_SCHEMA", isSet: config.schema != nil)
         refuse("SINK_USER", isSet: config.user != nil)
         refuse("SINK_PASSWORD", isSet: config.password != nil)
+        refuse("SINK_POSTGRES_TRUNCATE", isSet: config.postgresTruncate != nil)
     }
 
     /// Refuses what only a sink with tables has.
