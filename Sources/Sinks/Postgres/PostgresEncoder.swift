@@ -21,7 +21,10 @@ struct PostgresWire: BitwiseCopyable {
     var elementOID: UInt32
     /// The type as the element of an array.
     var oid: UInt32
+}
 
+extension PostgresWire {
+    /// A field of a layout.
     init(_ field: PostgresField, _ layout: PostgresLayout, _ carrier: PostgresCarrier) {
         switch field {
         case .new(let place): (origin, source) = (.new, Int32(layout.columns[place].source))
