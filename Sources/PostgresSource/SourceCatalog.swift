@@ -144,6 +144,7 @@ public struct SourceCatalog {
     ///   - tables: without columns and keys so far.
     ///   - published: the names of the columns that are published, for tables of which not all are; nil where nothing is
     ///     published yet.
+    /// - Throws: ``SourceError`` of the queries, or where a column appears while they run.
     private func addColumns(to tables: inout [SourceTable], published: [UInt32: Set<String>]?) throws(SourceError) {
         guard !tables.isEmpty else { return }
         let oids = tables.map { String($0.oid) }.joined(separator: ",")

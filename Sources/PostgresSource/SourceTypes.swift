@@ -21,7 +21,10 @@ struct SourceTypes {
 
     /// Reads the types of the tables' columns, and those that they consist of.
     ///
-    /// - Parameter tables: OIDs with commas between.
+    /// - Parameters:
+    ///   - tables: OIDs with commas between.
+    ///   - session: to read through.
+    /// - Throws: ``SourceError`` of the query.
     init(ofColumnsOf tables: String, _ session: PostgresConnection) throws(SourceError) {
         var found: [TypeUse: CatalogType] = [:]
         for row in try session.execute(SourceTypes.query(tables), as: "read the columns' types") {
