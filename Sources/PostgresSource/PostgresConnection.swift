@@ -167,6 +167,33 @@ public final class PostgresConnection {
         return try collect(operation)
     }
 
+    /// Runs a statement and takes its rows one by one as they arrive, for results that are large.
+    ///
+    /// - Parameters:
+    ///   - sql: one statement.
+    ///   - operation: what it is for, for errors.
+    ///   - body: takes a row; what it throws is thrown once the statement is over.
+    /// - Throws: ``SourceError`` of the statement, or of the body.
+    func forEachRow(
+        _ sql: String,
+        as operation: String,
+        _ body: ([String?]) throws(SourceError) -> Void
+    ) throws(SourceError) {
+        guard PQsendQuery(handle, sql) == 1, PQsetSingleRowMode(handle) == 1 else { throw lost(operation) }
+        var failure: SourceError?
+        while let result = try nextResult(operation) {
+            defer { PQclear(result) }
+            switch PQresultStatus(result) {
+            case PGRES_SINGLE_TUPLE, PGRES_TUPLES_OK:
+                for row in PostgresConnection.rows(result) where failure == nil {
+                    do throws(SourceError) { try body(row) } catch { failure = error }
+                }
+            default: failure = failure ?? resultError(result, operation)
+            }
+        }
+        if let failure { throw failure }
+    }
+
     private func collect(_ operation: String) throws(SourceError) -> Rows {
         var rows: Rows = []
         var failure: SourceError?

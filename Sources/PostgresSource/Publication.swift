@@ -141,9 +141,10 @@ public struct Publication {
     /// A publication that lacks tables which SOURCE_TABLES names would lose their changes.
     private func checkNotNarrower(than published: [SourceTable]) throws(SourceError) {
         guard !config.tables.isEmpty else { return }
-        try checkPatterns(published.map(\.ref) + (try catalog.userTables()).map(\.ref))
+        let all = try catalog.userTablesWithoutColumns().map(\.ref)
+        try checkPatterns(published.map(\.ref) + all)
         let there = Set(published.map(\.ref))
-        let missing = try catalog.userTables().map(\.ref).filter { isWanted($0) && !there.contains($0) }
+        let missing = all.filter { isWanted($0) && !there.contains($0) }
         guard missing.isEmpty else {
             throw SourceError(
                 .configuration,

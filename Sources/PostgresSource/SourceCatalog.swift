@@ -15,7 +15,10 @@ public struct SourceCatalog {
 
     /// The publication's tables with their published columns, keys and filters.
     public func publishedTables(_ publication: String) throws(SourceError) -> [SourceTable] {
-        let extra = hasColumnLists ? "p.rowfilter, array_to_json(p.attnames)" : "NULL, NULL"
+        // Most tables are published whole: their names are not carried over.
+        let list =
+            "CASE WHEN pg_catalog.cardinality(p.attnames) < c.relnatts THEN pg_catalog.array_to_json(p.attnames) END"
+        let extra = hasColumnLists ? "p.rowfilter, \(list)" : "NULL, NULL"
         let rows = try session.query(
             """
             SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, \(extra)
@@ -39,9 +42,14 @@ public struct SourceCatalog {
     }
 
     /// Ordinary and partitioned tables of users: what a publication can hold.
-    ///
-    /// Without columns and keys.
     public func userTables() throws(SourceError) -> [SourceTable] {
+        var tables = try userTablesWithoutColumns()
+        try addColumns(to: &tables, published: nil)
+        return tables
+    }
+
+    /// The same without columns and keys, where only names matter.
+    func userTablesWithoutColumns() throws(SourceError) -> [SourceTable] {
         let rows = try session.execute(
             """
             SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, NULL
@@ -54,9 +62,7 @@ public struct SourceCatalog {
             """,
             as: "read the source's tables"
         )
-        var tables = rows.compactMap(SourceCatalog.table)
-        try addColumns(to: &tables, published: [:])
-        return tables
+        return rows.compactMap(SourceCatalog.table)
     }
 
     private static func table(_ row: [String?]) -> SourceTable? {
@@ -132,71 +138,59 @@ public struct SourceCatalog {
 
     // MARK: Columns and keys
 
-    private func addColumns(to tables: inout [SourceTable], published: [UInt32: Set<String>]) throws(SourceError) {
+    /// Fills in columns and keys.
+    ///
+    /// - Parameters:
+    ///   - tables: without columns and keys so far.
+    ///   - published: the names of the columns that are published, for tables of which not all are; nil where nothing is
+    ///     published yet.
+    /// - Throws: ``SourceError`` of the queries, or where a column appears while they run.
+    private func addColumns(to tables: inout [SourceTable], published: [UInt32: Set<String>]?) throws(SourceError) {
         guard !tables.isEmpty else { return }
         let oids = tables.map { String($0.oid) }.joined(separator: ",")
-        let columns = try columns(of: oids)
-        let keys = try keys(of: oids)
-        for index in tables.indices {
-            let oid = tables[index].oid
-            let list = published[oid]
-            let published = (columns[oid] ?? []).filter { isPublished($0, list) }
-            tables[index].columns = published.map(\.definition)
-            tables[index].endsBinaryStream = published.contains(where: \.endsBinaryStream)
-            tables[index].key = SourceCatalog.key(keys[oid] ?? [], of: tables[index])
-            let carried = Set(tables[index].columns.map(\.name))
-            tables[index].leftOut = (columns[oid] ?? []).map(\.name).filter { !carried.contains($0) }
-        }
-    }
-
-    /// Before version 18 generated columns are never sent, although `pg_publication_tables` lists them.
-    private func isPublished(_ column: CatalogColumn, _ list: Set<String>?) -> Bool {
-        if column.isGenerated, session.serverVersion < 180000 { return false }
-        return list?.contains(column.name) ?? !column.isGenerated
-    }
-
-    private struct CatalogColumn {
-        var definition: ColumnDef
-        var isGenerated: Bool
-        var endsBinaryStream: Bool
-        var name: String { definition.name }
-    }
-
-    private func columns(of oids: String) throws(SourceError) -> [UInt32: [CatalogColumn]] {
-        let rows = try session.execute(
+        let types = try SourceTypes(ofColumnsOf: oids, session)
+        let places = Dictionary(tables.enumerated().map { ($1.oid, $0) }, uniquingKeysWith: { first, _ in first })
+        // Row by row: ten thousand tables have a hundred thousand columns.
+        try session.forEachRow(
             """
-            SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated
+            SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated <> ''
             FROM pg_catalog.pg_attribute a
             WHERE a.attrelid IN (\(oids)) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum
             """,
             as: "read the tables' columns"
-        )
-        func use(_ row: [String?]) -> TypeUse? {
-            guard let oid = row[2].flatMap({ UInt32($0) }), let modifier = row[3].flatMap({ Int32($0) }) else {
-                return nil
+        ) { (row) throws(SourceError) in
+            guard let oid = row[0].flatMap({ UInt32($0) }), let place = places[oid], let name = row[1] else { return }
+            guard isPublished(name, isGenerated: row[5] == "t", of: oid, published) else {
+                tables[place].leftOut.append(name)
+                return
             }
-            return TypeUse(oid: oid, modifier: modifier)
-        }
-        let types = try SourceTypes(Set(rows.lazy.compactMap(use)), session)
-        var columns: [UInt32: [CatalogColumn]] = [:]
-        for row in rows {
-            guard let table = row[0].flatMap({ UInt32($0) }), let name = row[1], let use = use(row),
-                let type = types[use]
-            else { continue }
-            columns[table, default: []].append(
-                CatalogColumn(
-                    definition: ColumnDef(
-                        name: name,
-                        type: type.dataType,
-                        postgresType: type.postgresType,
-                        isNullable: row[4] != "t"
-                    ),
-                    isGenerated: row[5].map { !$0.isEmpty } ?? false,
-                    endsBinaryStream: type.endsBinaryStream
+            let type = try types.type(row[2], modifier: row[3])
+            tables[place].columns.append(
+                ColumnDef(
+                    name: name,
+                    type: type.dataType,
+                    postgresType: type.postgresType,
+                    isNullable: row[4] != "t"
                 )
             )
+            if type.endsBinaryStream { tables[place].endsBinaryStream = true }
         }
-        return columns
+        let keys = try keys(of: oids)
+        for index in tables.indices {
+            tables[index].key = SourceCatalog.key(keys[tables[index].oid] ?? [], of: tables[index])
+        }
+    }
+
+    /// Before version 18 generated columns are never sent, although `pg_publication_tables` lists them.
+    private func isPublished(
+        _ name: String,
+        isGenerated: Bool,
+        of table: UInt32,
+        _ published: [UInt32: Set<String>]?
+    ) -> Bool {
+        if isGenerated, session.serverVersion < 180000 { return false }
+        guard let published else { return !isGenerated }
+        return published[table]?.contains(name) ?? true
     }
 
     private struct KeyIndex {

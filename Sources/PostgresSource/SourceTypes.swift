@@ -19,63 +19,80 @@ struct SourceTypes {
 
     private var resolved: [TypeUse: Resolved] = [:]
 
-    /// Reads the types, and those that they consist of.
-    init(_ uses: Set<TypeUse>, _ session: PostgresConnection) throws(SourceError) {
-        guard !uses.isEmpty else { return }
+    /// Reads the types of the tables' columns, and those that they consist of.
+    ///
+    /// - Parameters:
+    ///   - tables: OIDs with commas between.
+    ///   - session: to read through.
+    /// - Throws: ``SourceError`` of the query.
+    init(ofColumnsOf tables: String, _ session: PostgresConnection) throws(SourceError) {
         var found: [TypeUse: CatalogType] = [:]
-        for row in try session.execute(SourceTypes.query(uses), as: "read the columns' types") {
+        for row in try session.execute(SourceTypes.query(tables), as: "read the columns' types") {
             guard let type = CatalogType(row) else { continue }
             found[type.use] = type
         }
         let textOnly = SourceTypes.textOnly(found.values)
-        for use in uses { _ = resolve(use, found, textOnly) }
+        for use in found.keys { _ = resolve(use, found, textOnly) }
     }
 
-    /// The type; nil for one that the catalog does not have.
-    subscript(use: TypeUse) -> Resolved? { resolved[use] }
+    /// The type of a column.
+    ///
+    /// - Throws: a retriable ``SourceError`` for one that was not there a moment ago.
+    func type(_ oid: String?, modifier: String?) throws(SourceError) -> Resolved {
+        let use = oid.flatMap { UInt32($0) }.flatMap { oid in
+            modifier.flatMap { Int32($0) }.map { TypeUse(oid: oid, modifier: $0) }
+        }
+        guard let type = use.flatMap({ resolved[$0] }) else {
+            throw SourceError(
+                .retriable,
+                operation: "read the tables' columns",
+                cause: "a column with a new type, OID \(oid ?? "?"), was added at the same moment",
+                remedy: "reading them again"
+            )
+        }
+        return type
+    }
 
     // MARK: Reading
 
-    /// The types given and, step by step, what they consist of: a domain's base, an array's element, a range's subtype, a
+    /// The columns' types and, step by step, what they consist of: a domain's base, an array's element, a range's subtype, a
     /// composite type's attributes.
     ///
     /// An array is what its element's `typarray` names: `int2vector` and `oidvector` have elements and are none.
-    private static func query(_ uses: Set<TypeUse>) -> String {
-        let oids = uses.map { String($0.oid) }.joined(separator: ",")
-        let modifiers = uses.map { String($0.modifier) }.joined(separator: ",")
-        return """
-            WITH RECURSIVE used(oid, modifier) AS (
-              SELECT * FROM ROWS FROM (pg_catalog.unnest(ARRAY[\(oids)]::pg_catalog.oid[]),
-                pg_catalog.unnest(ARRAY[\(modifiers)]::pg_catalog.int4[])) given
-              UNION
-              SELECT part.* FROM used u JOIN pg_catalog.pg_type t ON t.oid = u.oid CROSS JOIN LATERAL (
-                SELECT t.typbasetype, t.typtypmod WHERE t.typtype = 'd'
-                UNION ALL
-                SELECT e.oid, u.modifier FROM pg_catalog.pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid
-                UNION ALL
-                SELECT r.rngsubtype, -1 FROM pg_catalog.pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
-                UNION ALL
-                SELECT a.atttypid, a.atttypmod FROM pg_catalog.pg_attribute a
-                WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) part
-            )
-            SELECT t.oid, u.modifier, pg_catalog.format_type(t.oid, u.modifier), t.typtype, t.typsend <> 0,
-              e.oid, t.typbasetype, t.typtypmod, t.typnotnull,
-              CASE WHEN t.typtype = 'e' THEN (SELECT pg_catalog.array_to_json(pg_catalog.array_agg(l.enumlabel ORDER BY l.enumsortorder))
-                FROM pg_catalog.pg_enum l WHERE l.enumtypid = t.oid) END,
-              c.names, c.definitions,
-              CASE WHEN t.typtype IN ('r', 'm') THEN
-                ARRAY(SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid))
-                WHEN t.typtype = 'c' THEN
-                ARRAY(SELECT a.atttypid FROM pg_catalog.pg_attribute a
-                      WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) END
-            FROM used u JOIN pg_catalog.pg_type t ON t.oid = u.oid
-              LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND e.typarray = t.oid
-              LEFT JOIN LATERAL (
-                SELECT pg_catalog.array_to_json(pg_catalog.array_agg(k.conname ORDER BY k.conname)) AS names,
-                  pg_catalog.array_to_json(pg_catalog.array_agg(pg_catalog.pg_get_constraintdef(k.oid) ORDER BY k.conname))
-                    AS definitions
-                FROM pg_catalog.pg_constraint k WHERE t.typtype = 'd' AND k.contypid = t.oid AND k.contype = 'c') c ON true
-            """
+    private static func query(_ tables: String) -> String {
+        """
+        WITH RECURSIVE used(oid, modifier) AS (
+          SELECT DISTINCT a.atttypid, a.atttypmod FROM pg_catalog.pg_attribute a
+          WHERE a.attrelid IN (\(tables)) AND a.attnum > 0 AND NOT a.attisdropped
+          UNION
+          SELECT part.* FROM used u JOIN pg_catalog.pg_type t ON t.oid = u.oid CROSS JOIN LATERAL (
+            SELECT t.typbasetype, t.typtypmod WHERE t.typtype = 'd'
+            UNION ALL
+            SELECT e.oid, u.modifier FROM pg_catalog.pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid
+            UNION ALL
+            SELECT r.rngsubtype, -1 FROM pg_catalog.pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
+            UNION ALL
+            SELECT a.atttypid, a.atttypmod FROM pg_catalog.pg_attribute a
+            WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) part
+        )
+        SELECT t.oid, u.modifier, pg_catalog.format_type(t.oid, u.modifier), t.typtype, t.typsend <> 0,
+          e.oid, t.typbasetype, t.typtypmod, t.typnotnull,
+          CASE WHEN t.typtype = 'e' THEN (SELECT pg_catalog.array_to_json(pg_catalog.array_agg(l.enumlabel ORDER BY l.enumsortorder))
+            FROM pg_catalog.pg_enum l WHERE l.enumtypid = t.oid) END,
+          c.names, c.definitions,
+          CASE WHEN t.typtype IN ('r', 'm') THEN
+            ARRAY(SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid))
+            WHEN t.typtype = 'c' THEN
+            ARRAY(SELECT a.atttypid FROM pg_catalog.pg_attribute a
+                  WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped) END
+        FROM used u JOIN pg_catalog.pg_type t ON t.oid = u.oid
+          LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND e.typarray = t.oid
+          LEFT JOIN LATERAL (
+            SELECT pg_catalog.array_to_json(pg_catalog.array_agg(k.conname ORDER BY k.conname)) AS names,
+              pg_catalog.array_to_json(pg_catalog.array_agg(pg_catalog.pg_get_constraintdef(k.oid) ORDER BY k.conname))
+                AS definitions
+            FROM pg_catalog.pg_constraint k WHERE t.typtype = 'd' AND k.contypid = t.oid AND k.contype = 'c') c ON true
+        """
     }
 
     /// A row of the query.

@@ -30,6 +30,7 @@ extension Integration {
 
         private struct Found {
             let columns: [String: ColumnDef]
+            let leftOut: [String]
             let endsBinaryStream: Bool
 
             func type(_ name: String) throws -> PostgresType { try #require(columns[name]).postgresType }
@@ -43,6 +44,7 @@ extension Integration {
             let found = try #require(tables.first { $0.ref.name == table })
             return Found(
                 columns: Dictionary(uniqueKeysWithValues: found.columns.map { ($0.name, $0) }),
+                leftOut: found.leftOut,
                 endsBinaryStream: found.endsBinaryStream
             )
         }
@@ -99,6 +101,34 @@ extension Integration {
             #expect(price.base.name == "numeric(12,3)")
             #expect(t.columns["price"]?.type == .decimal(precision: 12, scale: 3))
             #expect(t.columns["strict"]?.type == .other)
+        }
+
+        @Test("takes of each table the columns that are published")
+        func columns() throws {
+            let server = try PostgresServer.started()
+            defer { server.remove() }
+            let client = try server.connect()
+            for name in ["whole", "shrunk", "listed"] {
+                try client.execute(
+                    "CREATE TABLE public.\(name) (id int4 PRIMARY KEY, gone int4, a text, \"B b\" text, "
+                        + "g int4 GENERATED ALWAYS AS (1) STORED)"
+                )
+            }
+            try client.execute("ALTER TABLE public.shrunk DROP COLUMN gone")
+            let list = server.majorVersion >= 15 ? " (id, \"B b\")" : ""
+            try client.execute("CREATE PUBLICATION p FOR TABLE public.whole, public.shrunk, public.listed\(list)")
+            func names(_ table: String) throws -> [[String]] {
+                let found = try read(server, table)
+                return [found.columns.keys.sorted(), found.leftOut]
+            }
+            #expect(try names("whole") == [["B b", "a", "gone", "id"], ["g"]])
+            #expect(try names("shrunk") == [["B b", "a", "id"], ["g"]])
+            guard server.majorVersion >= 15 else { return }
+            #expect(try names("listed") == [["B b", "id"], ["gone", "a", "g"]])
+            guard server.majorVersion >= 18 else { return }
+            try client.execute("ALTER PUBLICATION p SET (publish_generated_columns = stored)")
+            #expect(try names("whole") == [["B b", "a", "g", "gone", "id"], []])
+            #expect(try names("shrunk") == [["B b", "a", "g", "id"], []])
         }
 
         @Test("says what has no binary form, and which tables would end a binary stream")
