@@ -58,9 +58,13 @@ import Testing
         #expect(sink.password == nil)
     }
 
-    @Test("every sink of this build starts with nothing but its name", arguments: SinkRegistry.all.map { $0.name })
+    @Test(
+        "every sink of this build starts with nothing but its name, a server's sink with its address besides",
+        arguments: SinkRegistry.all.map { $0.name }
+    )
     func registeredSinks(name: String) throws {
-        let environment = ["SOURCE_URL": "host=db", "SINK_TYPE": name]
+        var environment = ["SOURCE_URL": "host=db", "SINK_TYPE": name]
+        if name == "postgres" { environment["SINK_URL"] = "postgres://target/shop" }
         #expect(try DaemonSettings.load(environment: environment).sink.type == name)
     }
 
