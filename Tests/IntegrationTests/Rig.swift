@@ -14,9 +14,10 @@ final class Rig: Sendable {
     /// - Parameters:
     ///   - environment: added to SOURCE_URL, SINK_URL and LOG_LEVEL=debug.
     ///   - settings: of the server.
+    ///   - version: of the server; nil for the default one.
     /// - Throws: what keeps the server from starting.
-    init(_ environment: [String: String] = [:], settings: [String: String] = [:]) throws {
-        server = try PostgresServer.started(settings: settings)
+    init(_ environment: [String: String] = [:], settings: [String: String] = [:], version: Int? = nil) throws {
+        server = try PostgresServer.started(version: version, settings: settings)
         directory = try makeTemporaryDirectory("dbmazz-test")
         file = directory + "/sink.db"
         var all = [

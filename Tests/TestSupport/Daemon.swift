@@ -114,6 +114,9 @@ public final class Daemon: Sendable {
 
     private var process: ChildProcess? { state.withLock { $0.process } }
 
+    /// A variable as the next run gets it.
+    public func environmentValue(_ name: String) -> String? { state.withLock { $0.environment[name] } }
+
     /// Sends a signal, SIGKILL unless told otherwise.
     public func kill(_ signal: Int32 = 9) { process?.kill(signal) }
 

@@ -35,11 +35,13 @@ struct Model: Sendable {
         contents = shapes.map { _ in Content() }
     }
 
-    /// Reads the tables' present content from the source, in the client's transaction.
-    init(shapes: [TableShape], from client: PgClient) throws {
+    /// Reads the tables' present content from a server, in the client's transaction.
+    ///
+    /// - Throws: `PgError`.
+    init(shapes: [TableShape], from client: PgClient, filter: String = "") throws {
         self.init(shapes: shapes)
         for (table, shape) in shapes.enumerated() {
-            let result = try client.run(shape.sourceSelect, [])
+            let result = try client.run(shape.sourceSelect + filter, [])
             defer { result.close() }
             for index in 0..<result.rowCount {
                 if shape.hasKey {

@@ -73,10 +73,33 @@ public final class PostgresServer: Sendable {
     }
 
     /// A cluster that already runs.
-    public static func started(settings: [String: String] = [:], fsync: Bool = true) throws -> PostgresServer {
-        let server = try PostgresServer(settings: settings, fsync: fsync)
+    ///
+    /// - Parameters:
+    ///   - version: The major version, whose binaries scripts/install-servers has fetched; nil for the default one.
+    ///   - settings: As for the initializer.
+    ///   - fsync: As for the initializer.
+    /// - Throws: As the initializer and `start()`.
+    public static func started(
+        version: Int? = nil,
+        settings: [String: String] = [:],
+        fsync: Bool = true
+    ) throws -> PostgresServer {
+        let bin = try version.map(binaries)
+        let server = try PostgresServer(settings: settings, fsync: fsync, binDirectory: bin)
         try server.start()
         return server
+    }
+
+    /// The binaries of a version: what `DBMAZZ_TEST_PG_ROOT` has (scripts/test sets it), or the system's.
+    private static func binaries(of version: Int) throws -> String {
+        let places = [
+            environmentVariable("DBMAZZ_TEST_PG_ROOT").map { "\($0)/pg\(version)/bin" },
+            "/usr/lib/postgresql/\(version)/bin",
+        ]
+        for place in places.compactMap(\.self) where access(place + "/postgres", X_OK) == 0 { return place }
+        throw HarnessError(
+            "no PostgreSQL \(version): run scripts/install-servers \(version), and the tests by scripts/test"
+        )
     }
 
     deinit { remove() }

@@ -172,60 +172,72 @@ public final class Workload: Sendable {
     }
 
     /// Compares the SQLite file with the model at the position that the file itself names.
+    @discardableResult
+    public func check(sqlitePath path: String, pipeline: String? = nil) throws -> CheckResult {
+        try check(.sqlite(path), pipeline: pipeline)
+    }
+
+    /// Compares the target with the model at the position that the target itself names.
     ///
     /// - Parameters:
-    ///   - path: The file.
-    ///   - pipeline: Whose position, if the file has several.
+    ///   - target: Where the daemon writes.
+    ///   - pipeline: Whose position, if the target has several.
     ///   - timeout: For the harness's slot to tell the commits up to there.
     /// - Returns: What was compared.
     /// - Throws: `WorkloadMismatch` with the first differences, also when the position went back.
     @discardableResult
     public func check(
-        sqlitePath path: String,
+        _ target: WorkloadTarget,
         pipeline: String? = nil,
         timeout: Duration = .seconds(60)
     ) throws -> CheckResult {
-        // The commits are fetched before the file is locked: a reader can hold up the daemon.
-        if let lsn = try storedPosition(path, pipeline: pipeline) { try pull(through: lsn, timeout: timeout) }
-        let file = try SQLiteFile(path)
-        return try file.snapshot {
-            guard let lsn = try storedPosition(file, pipeline: pipeline) else {
+        // The commits are fetched before the target is looked at: a reader of a file can hold up the daemon.
+        if let lsn = try target.position(pipeline) { try pull(through: lsn, timeout: timeout) }
+        return try target.snapshot { view in
+            guard let lsn = try view.position(pipeline) else {
                 return CheckResult(lsn: nil, commits: 0, commitsTotal: state.withLock { $0.commits }, rows: 0)
             }
             let (model, commits, total) = try advance(to: lsn, timeout: timeout)
-            let differences = try model.differences(from: file)
+            let differences = try view.differences(from: model)
             guard differences.isEmpty else { throw WorkloadMismatch(lsn: lsn, differences: differences) }
             return CheckResult(lsn: lsn, commits: commits, commitsTotal: total, rows: model.rowCount)
         }
     }
 
-    /// Stops the clients, waits until the daemon has caught up, and compares model, source and SQLite with each other.
-    ///
-    /// - Throws: As `check`; also when the daemon does not reach the last commit within `timeout`.
+    /// Like ``checkFinal(_:pipeline:timeout:)``, of a SQLite file.
     @discardableResult
     public func checkFinal(
         sqlitePath path: String,
         pipeline: String? = nil,
         timeout: Duration = .seconds(240)
     ) throws -> CheckResult {
+        try checkFinal(.sqlite(path), pipeline: pipeline, timeout: timeout)
+    }
+
+    /// Stops the clients, waits until the daemon has caught up, and compares model, source and target with each other.
+    ///
+    /// - Throws: As `check`; also when the daemon does not reach the last commit within `timeout`.
+    @discardableResult
+    public func checkFinal(
+        _ target: WorkloadTarget,
+        pipeline: String? = nil,
+        timeout: Duration = .seconds(240)
+    ) throws -> CheckResult {
         try stop()
-        let target = try lastCommit()
-        let reached = try eventually(within: timeout) {
-            try storedPosition(path, pipeline: pipeline).map { $0 >= target } ?? false
-        }
+        let last = try lastCommit()
+        let reached = try eventually(within: timeout) { try target.position(pipeline).map { $0 >= last } ?? false }
         guard reached else {
-            let position = try storedPosition(path, pipeline: pipeline).map(formatLSN) ?? "none"
-            throw HarnessError("the file's position is \(position), not \(formatLSN(target)), after \(timeout)")
+            let position = try target.position(pipeline).map(formatLSN) ?? "none"
+            throw HarnessError("the target's position is \(position), not \(formatLSN(last)), after \(timeout)")
         }
-        let result = try check(sqlitePath: path, pipeline: pipeline)
+        let result = try check(target, pipeline: pipeline)
         let client = try server.connect(database: options.database)
         try client.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         guard let model = state.withLock({ $0.model }) else { throw HarnessError("createSchema comes first") }
         let source = try Model(shapes: model.shapes, from: client)
         try require(model.differences(from: source), "the model differs from the source", result.lsn)
-        let file = try SQLiteFile(path)
-        let differences = try file.snapshot { try source.differences(from: file) }
-        try require(differences, "SQLite differs from the source", result.lsn)
+        let differences = try target.snapshot { try $0.differences(from: source) }
+        try require(differences, "the target differs from the source", result.lsn)
         return result
     }
 

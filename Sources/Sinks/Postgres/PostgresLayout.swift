@@ -17,6 +17,16 @@ struct PostgresLayout {
         var equality: String?
         /// Whether UPDATE cannot set it.
         var isIdentityAlways: Bool
+
+        /// An expression of the carrier's type as one that can be assigned to the column.
+        func cast(_ expression: String) -> String {
+            switch cast {
+            case nil: expression
+            // The cast of text to regclass does not take the "-" that stands for none; the type's input function does.
+            case "regclass": "pg_catalog.regclassin(pg_catalog.textout(\(expression)))"
+            case .some(let type): "\(expression)::\(type)"
+            }
+        }
     }
 
     /// In which form rows can be copied straight into the table.

@@ -12,6 +12,7 @@ final class PostgresSession {
     /// Prepared statements of an earlier generation are gone.
     private(set) var generation = 0
     private var names = 0
+    private var hasOrigin = false
     /// How often a staging table was filled.
     private var stagingUses = 0
 
@@ -48,7 +49,9 @@ final class PostgresSession {
     /// Marks what this session writes as coming from the pipeline, so that a reader of the target can leave it out.
     ///
     /// - Returns: whether the role may.
+    /// - Throws: ``PostgresError``, also while another session still has the origin.
     func setOrigin(_ pipeline: String) throws(PostgresError) -> Bool {
+        guard !hasOrigin else { return true }
         let name = "dbmazz_" + pipeline
         do throws(PostgresError) {
             try client.query(
@@ -56,6 +59,7 @@ final class PostgresSession {
                 [name]
             )
             try client.query("SELECT pg_catalog.pg_replication_origin_session_setup($1)", [name])
+            hasOrigin = true
             return true
         } catch {
             // Not allowed, or no room for another origin (max_replication_slots).

@@ -379,7 +379,7 @@ public final class PostgresSink: Sink {
         while true {
             do throws(PostgresWriteFailure) {
                 for table in batch.touchedTables {
-                    let writer = try writer(for: batch.tables[Int(table)], session)
+                    let writer = try writer(for: table, of: batch, session)
                     let context = PostgresTableWriter.Context(batch: batch, table: table, mode: mode, session: session)
                     try writer.apply(context, &fold, &encoder)
                 }
@@ -462,14 +462,17 @@ public final class PostgresSink: Sink {
         try session.land { batch.tables[Int($0)].ref }
     }
 
-    private func writer(for table: TableSchema, _ session: PostgresSession) throws(PostgresWriteFailure)
-        -> PostgresTableWriter
-    {
+    private func writer(
+        for index: UInt32,
+        of batch: CdcBatch,
+        _ session: PostgresSession
+    ) throws(PostgresWriteFailure) -> PostgresTableWriter {
+        let table = batch.tables[Int(index)]
         if let writer = writers[table.ref], writer.schema === table { return writer }
         let name = names[table.ref] ?? table.ref
         var found: PostgresTable?
         // The catalog is read outside of the flight; what is in flight lands first.
-        try session.land { _ in table.ref }
+        try land(batch, session)
         try fly("look at table") { () throws(PostgresError) in
             found = try PostgresCatalog(client: session.client).tables([name])[name]
             try types.read(oids: Set(found?.columns.map(\.typeOID) ?? []), session.client)

@@ -165,7 +165,7 @@ struct PostgresStatements {
             let place = fields.firstIndex(of: field) ?? 0
             switch field {
             case .new(let column), .old(let column):
-                return "s.c\(place)" + (layout.columns[column].cast.map { "::\($0)" } ?? "")
+                return layout.columns[column].cast("s.c\(place)")
             case .audit: return "s.c\(place)"
             }
         }
@@ -208,7 +208,8 @@ struct PostgresStatements {
     }
 
     private var replacement: String {
-        let columns = layout.columns.filter { $0.equality == nil && !$0.isIdentityAlways }.map(\.name)
+        // The key as well: keys that are equal to an index, as 0 and -0 are, need not be the same.
+        let columns = layout.columns.filter { !$0.isIdentityAlways }.map(\.name)
         let names = columns + audit.map { $0.rawValue.quotedIdentifier }
         guard !names.isEmpty else { return "NOTHING" }
         return "UPDATE SET " + names.map { "\($0)=excluded.\($0)" }.joined(separator: ",")

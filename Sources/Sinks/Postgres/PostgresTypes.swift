@@ -47,8 +47,11 @@ struct PostgresTypes {
 
     /// OIDs below are the same in every installation (`FirstNormalObjectId`).
     static let firstUserOID: UInt32 = 16384
-    /// regproc and its kin: their binary form is an OID, which means something else in another database.
-    private static let namesOfObjects: Set<UInt32> = [24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191]
+    /// Types whose binary form does not travel: regproc and its kin send an OID, which means something else in another
+    /// database; int2vector and oidvector do not take an empty one that they have sent themselves.
+    private static let bound: Set<UInt32> = [
+        24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191, 22, 30,
+    ]
 
     /// Whether a type is the same in every installation.
     static func isBuiltIn(_ type: PostgresType) -> Bool { type.oid < firstUserOID }
@@ -153,7 +156,7 @@ struct PostgresTypes {
         case .enumeration: return .text(isBinary: true, isLabel: true)
         case .composite: return nil
         case .base:
-            guard !PostgresTypes.namesOfObjects.contains(type.oid), let info = there(type),
+            guard !PostgresTypes.bound.contains(type.oid), let info = there(type),
                 info.kind == UInt8(ascii: "b")
             else { return nil }
             return PostgresCarrier(name: info.name, oid: info.oid, arrayOID: arrayOID(info), isBinary: true)

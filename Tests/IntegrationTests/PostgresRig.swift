@@ -1,0 +1,115 @@
+import Glibc
+import TestSupport
+import Testing
+
+/// A source, a target of its own, and a daemon that writes from one into the other.
+final class PostgresRig: Sendable {
+    let rig: Rig
+    let target: PostgresServer
+    let database: String
+    let isSoft: Bool
+
+    var daemon: Daemon { rig.daemon }
+
+    /// Starts the servers and prepares the daemon.
+    ///
+    /// - Parameters:
+    ///   - environment: for the daemon.
+    ///   - source: the source's version; nil for the default one.
+    ///   - target: the target's version; nil for the default one.
+    ///   - role: the target's role, made without any right but to the database.
+    /// - Throws: what keeps a server from starting.
+    init(
+        _ environment: [String: String] = [:],
+        source: Int? = nil,
+        target: Int? = nil,
+        settings: [String: String] = [:],
+        role: String? = nil
+    ) throws {
+        self.target = try PostgresServer.started(version: target, settings: settings)
+        database = "copy"
+        let client = try self.target.connect()
+        if let role { try client.execute("CREATE ROLE \(role) LOGIN") }
+        try client.execute("CREATE DATABASE copy\(role.map { " OWNER \($0)" } ?? "")")
+        isSoft = environment["SINK_DELETE_MODE"] == "soft"
+        var all = ["SINK_TYPE": "postgres", "SINK_URL": self.target.url(database: "copy", user: role ?? "postgres")]
+        all.merge(environment) { $1 }
+        rig = try Rig(all, version: source)
+    }
+
+    deinit { target.remove() }
+
+    /// What the workload compares.
+    var workloadTarget: WorkloadTarget { .postgres(target.url(database: database), isSoft: isSoft) }
+
+    /// A connection to the target's database.
+    func connect() throws -> PgClient { try target.connect(database: database) }
+
+    /// Runs SQL at the target.
+    func run(_ statements: String...) throws {
+        let client = try connect()
+        for statement in statements { try client.execute(statement) }
+    }
+
+    /// The rows of a query at the target, as text.
+    func rows(_ query: String) throws -> [[String?]] { try connect().query(query) }
+
+    /// The first value of a query at the target.
+    func value(_ query: String) throws -> String? { try connect().value(query) }
+
+    /// How often the daemon left its fast way, by its metrics; needs DBMAZZ_HTTP.
+    func fallbacks(_ kind: String) throws -> Int {
+        let address = daemon.environmentValue("DBMAZZ_HTTP") ?? ""
+        let text = try runProgram("/usr/bin/curl", ["-sf", "http://\(address)/metrics"])
+        let line = text.split(separator: "\n").first { $0.hasPrefix("dbmazz_sink_fallbacks_total{kind=\"\(kind)\"}") }
+        return try #require(line?.split(separator: " ").last.flatMap { Int($0) }, "\(text)")
+    }
+
+    /// The differences between the tables at source and target, byte by byte as COPY TO writes them.
+    func differences(_ tables: [String]) throws -> [String] {
+        let source = try rig.server.connect()
+        let here = try connect()
+        var differences: [String] = []
+        for table in tables {
+            let columns = try source.query(
+                "SELECT quote_ident(attname) FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 "
+                    + "AND NOT attisdropped AND attgenerated = '' ORDER BY attnum",
+                [table]
+            ).compactMap { $0[0] }.joined(separator: ", ")
+            let live = isSoft ? " WHERE NOT dbmazz_is_deleted" : ""
+            // A table's rows as one array of bytes, in an order that both servers see alike.
+            func content(_ client: PgClient, _ filter: String) throws -> [[[UInt8]?]] {
+                let rows = try client.queryBytes("SELECT \(columns) FROM \(table)\(filter)")
+                return rows.sorted { PostgresRig.precedes($0[...], $1[...]) }
+            }
+            let (expected, found) = (try content(source, ""), try content(here, live))
+            guard expected != found else { continue }
+            let first = zip(expected, found).first { $0 != $1 }
+            func words(_ row: [[UInt8]?]?) -> String {
+                row?.map { $0.map { String(decoding: $0.prefix(60), as: UTF8.self) } ?? "NULL" }.joined(separator: ",")
+                    ?? "nothing"
+            }
+            differences.append(
+                "\(table): \(expected.count) rows at the source, \(found.count) at the target; first: "
+                    + "\(words(first?.0)) and \(words(first?.1))"
+            )
+        }
+        return differences
+    }
+
+    private static func precedes(_ left: ArraySlice<[UInt8]?>, _ right: ArraySlice<[UInt8]?>) -> Bool {
+        for (one, other) in zip(left, right) where one != other {
+            guard let one, let other else { return one == nil }
+            return one.lexicographicallyPrecedes(other)
+        }
+        return false
+    }
+
+    /// The final comparison of a workload, and an orderly stop.
+    func finish(_ workload: Workload, sourceLocation: SourceLocation = #_sourceLocation) throws {
+        let final = try workload.checkFinal(workloadTarget)
+        print("seed \(Effort.seed), final \(final), \(workload.statistics)")
+        #expect(final.commitsTotal > 0, sourceLocation: sourceLocation)
+        try rig.stopDaemon(sourceLocation: sourceLocation)
+    }
+}

@@ -1,0 +1,180 @@
+import Glibc
+import TestSupport
+import Testing
+
+extension Integration {
+    @Suite("A PostgreSQL target") struct PostgresWorkloadTests {
+        /// What a run of the workload is like.
+        struct Case: CustomTestStringConvertible, Sendable {
+            let name: String
+            let environment: [String: String]
+            var role: String?
+            var hasTraps = false
+            /// Whether a reader sees one commit's state: not across a TRUNCATE, which every snapshot sees.
+            var isSnapshotSafe = true
+            var testDescription: String { name }
+        }
+
+        static let cases = [
+            Case(name: "hard deletes", environment: [:]),
+            Case(name: "hard deletes, audit columns", environment: ["SINK_AUDIT_COLUMNS": "true"]),
+            Case(name: "soft deletes", environment: ["SINK_DELETE_MODE": "soft"]),
+            Case(name: "small parts", environment: ["SINK_BATCH_BYTES": "65536", "SINK_MEMORY_LIMIT_MB": "4"]),
+            Case(name: "TRUNCATE", environment: ["SINK_POSTGRES_TRUNCATE": "truncate"], isSnapshotSafe: false),
+            Case(name: "constraints and triggers at the target", environment: [:], hasTraps: true),
+            Case(name: "a role without rights", environment: [:], role: "plain", hasTraps: true),
+        ]
+
+        @Test("is at every moment in exactly the state of the commit that its position names", arguments: cases)
+        func everyStateIsACommit(_ one: Case) throws {
+            var environment = one.environment
+            environment["SOURCE_HEARTBEAT_INTERVAL_MS"] = "500"
+            environment["DBMAZZ_HTTP"] = "127.0.0.1:\(try freePort())"
+            let rig = try PostgresRig(environment, role: one.role)
+            let workload = try rig.rig.workload { $0.largeEvery = 100 }
+            defer { try? workload.close() }
+            try rig.rig.startStreaming()
+            if one.hasTraps { try Self.setTraps(rig, workload) }
+            try workload.start()
+            let end = ContinuousClock.now + .seconds(max(4, Effort.seconds / 4))
+            var checks = 0
+            while ContinuousClock.now < end {
+                sleepThread(.milliseconds(150))
+                if try !one.isSnapshotSafe || workload.check(rig.workloadTarget).lsn != nil { checks += 1 }
+                try #require(rig.daemon.isRunning, "\(rig.daemon.logTail())")
+            }
+            print(
+                "\(one.name): \(checks) checks, merges \(try rig.fallbacks("merge")), replays \(try rig.fallbacks("replay"))"
+            )
+            #expect(checks >= 3)
+            if one.hasTraps {
+                let fired = try #require(try rig.value("SELECT count(*) FROM public.fired").flatMap { Int($0) })
+                // session_replication_role=replica keeps triggers from firing, where the role may set it.
+                #expect(one.role == nil ? fired == 0 : fired > 0)
+            }
+            try rig.finish(workload)
+        }
+
+        /// What a target of its own life may have: triggers on every table, and the source's foreign keys.
+        private static func setTraps(_ rig: PostgresRig, _ workload: Workload) throws {
+            let client = try rig.connect()
+            try client.execute(
+                """
+                CREATE TABLE public.fired (what text);
+                GRANT INSERT ON public.fired TO PUBLIC;
+                CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS
+                  $$ BEGIN INSERT INTO public.fired VALUES (TG_TABLE_NAME); RETURN NULL; END $$
+                """
+            )
+            for name in workload.tableNames {
+                let table = name.split(separator: ".").map { quoteIdentifier(String($0)) }.joined(separator: ".")
+                try client.execute(
+                    "CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON \(table) FOR EACH STATEMENT "
+                        + "EXECUTE FUNCTION public.note()"
+                )
+            }
+            let keys = try rig.rig.server.connect().query(
+                """
+                SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s', k.conrelid::regclass, k.conname, pg_get_constraintdef(k.oid))
+                FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+                WHERE k.contype IN ('f', 'u') AND NOT c.relispartition AND k.conparentid = 0
+                  AND k.connamespace::regnamespace::text IN ('public', 'other')
+                """
+            )
+            for key in keys.compactMap({ $0[0] }) { try client.execute(key) }
+            print("constraints of the source at the target: \(keys.compactMap { $0[0] })")
+        }
+    }
+
+    @Suite("A value of every type, PostgreSQL to PostgreSQL") struct PostgresTypeTests {
+        @Test(
+            "arrives byte for byte, by the copy and by the stream, in tables that were made or adopted",
+            arguments: [false, true]
+        )
+        func roundTrip(adopted: Bool) throws {
+            let rig = try PostgresRig()
+            let client = try rig.rig.server.connect()
+            let matrix = try TypeMatrix(creating: client)
+            // Extensions are the operator's to make; what is missing becomes text.
+            let there = try rig.connect()
+            if adopted {
+                _ = try TypeMatrix(creating: there)
+            } else {
+                for name in ["hstore", "ltree"] {
+                    try there.execute("CREATE EXTENSION IF NOT EXISTS \(name) SCHEMA public")
+                }
+            }
+            try rig.run(
+                "CREATE ROLE reader LOGIN SUPERUSER",
+                "ALTER ROLE reader SET datestyle = 'German'",
+                "ALTER ROLE reader SET intervalstyle = 'sql_standard'",
+                "ALTER ROLE reader SET timezone = 'Asia/Kolkata'",
+                "ALTER ROLE reader SET extra_float_digits = -10",
+                "ALTER ROLE reader SET bytea_output = 'escape'",
+                "ALTER ROLE reader SET statement_timeout = '1ms'",
+                "ALTER ROLE reader SET search_path = 'nowhere'",
+                "ALTER ROLE reader SET default_transaction_isolation = 'serializable'",
+                "ALTER ROLE reader SET synchronous_commit = 'off'"
+            )
+            rig.daemon.setEnvironment("SINK_URL", rig.target.url(database: rig.database, user: "reader"))
+            try matrix.insert(client)
+            try rig.rig.startStreaming()
+            #expect(try rig.differences(matrix.tables) == [], "copy")
+            try matrix.insert(client, firstID: 1_000)
+            try rig.rig.catchUp()
+            #expect(try rig.differences(matrix.tables) == [], "insert")
+            try matrix.update(client)
+            try rig.rig.catchUp()
+            #expect(try rig.differences(matrix.tables) == [], "update")
+            try matrix.deleteHalf(client)
+            try rig.rig.catchUp()
+            #expect(try rig.differences(matrix.tables) == [], "delete")
+            print("types: \(matrix.entries.count), tables: \(matrix.tables.count), adopted: \(adopted)")
+            try rig.rig.stopDaemon()
+        }
+
+        @Test("goes in binary form where every type has one that means the same at the target")
+        func binary() throws {
+            let rig = try PostgresRig()
+            let client = try rig.rig.server.connect()
+            let matrix = try TypeMatrix(creating: client)
+            // These alone send OIDs, or have no binary form inside of an array.
+            let textual = try client.query(
+                """
+                SELECT DISTINCT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'v'
+                JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type e ON e.oid = t.typelem
+                WHERE c.relkind = 'r' AND (t.typtype = 'c' OR e.typtype = 'c' OR t.typname LIKE 'reg%' OR t.typname = 'textrange')
+                """
+            ).compactMap { $0[0] }
+            let tables = matrix.tables.filter { name in !textual.contains { name.hasSuffix(".\($0)") } }
+            try rig.connect().execute(
+                "CREATE EXTENSION hstore SCHEMA public; CREATE EXTENSION ltree SCHEMA public; CREATE EXTENSION citext SCHEMA public"
+            )
+            rig.daemon.setEnvironment("SOURCE_TABLES", tables.joined(separator: ","))
+            try matrix.insert(client)
+            let streaming = try rig.rig.startStreaming()
+            #expect(streaming["format"] == "binary")
+            #expect(try rig.differences(tables) == [], "copy")
+            try matrix.insert(client, firstID: 1_000)
+            try matrix.update(client)
+            try matrix.deleteHalf(client)
+            try rig.rig.catchUp()
+            #expect(try rig.differences(tables) == [], "stream")
+            print("binary tables: \(tables.count) of \(matrix.tables.count)")
+            try rig.rig.stopDaemon()
+        }
+    }
+
+    @Suite("Between versions of PostgreSQL") struct PostgresVersionTests {
+        @Test("the workload arrives", arguments: [(15, 18), (18, 15)])
+        func workload(source: Int, target: Int) throws {
+            let rig = try PostgresRig(source: source, target: target)
+            let workload = try rig.rig.workload()
+            defer { try? workload.close() }
+            try rig.rig.start(workload)
+            sleepThread(.seconds(3))
+            try workload.check(rig.workloadTarget)
+            try rig.finish(workload)
+        }
+    }
+}
