@@ -78,6 +78,8 @@ enum SessionEnd: Error {
     case retry(SourceError)
     /// The catalog has changed, or the sink lost its open transaction: begin a new session at the durable position.
     case restart(reason: String)
+    /// The server cannot send a value as binary: begin a new session in which all values are text.
+    case needsText(cause: String)
     /// The daemon is to end.
     case failed(PipelineFailure)
     /// The daemon was asked to stop.

@@ -11,6 +11,8 @@ struct SessionStart {
     let knownRelations: RelationTable.KnownRelations
     let monitor: PipelineMonitor
     let own: OwnSessions
+    /// Whether values have to come as text, whatever the sink wants.
+    let needsText: Bool
 
     private var config: PipelineConfig { setup.config }
     private var logger: Logger { setup.config.logger }
@@ -47,7 +49,6 @@ struct SessionStart {
             "start decided",
             metadata: ["plan": "\(plan.words(config.source))", "pipeline": "\(pipeline.name)"]
         )
-        let schemas = setup.selection.tables.map { $0.schema(sinkName: config.sinkName($0.ref)) }
         if plan.copies {
             do throws(SourceError) {
                 try Preflight(setup.session).checkReadable(setup.selection.tables)
@@ -55,12 +56,11 @@ struct SessionStart {
                 throw SessionEnd(error)
             }
         }
-        guard case .ready(let wanted) = try link.call(.setup(schemas, pipeline)) else { return }
-        let ready = ReadySink(schemas: schemas, format: format(wanted))
+        guard let ready = try setUp(pipeline) else { return }
         let side = try sideSession()
         var copies = state?.copies ?? [:]
         guard let begin = try prepare(plan, ready, side: side, copies: &copies) else { return }
-        let carried = zip(setup.selection.tables, schemas).map {
+        let carried = zip(ready.tables, ready.schemas).map {
             CarriedTable(source: $0, schema: $1, copiedUpTo: copies[$0.ref] ?? .zero)
         }
         try stream(try open(carried, side: side, at: max(begin, lastDurable), format: ready.format))
@@ -68,19 +68,28 @@ struct SessionStart {
 
     /// What the sink is set up for.
     private struct ReadySink {
-        let schemas: [TableSchema]
+        var tables: [SourceTable]
+        /// The same tables as the sink knows them.
+        var schemas: [TableSchema]
         let format: TupleFormat
     }
 
-    /// The form that the sink wants, unless the server cannot send it.
-    private func format(_ wanted: TupleFormat) -> TupleFormat {
+    /// Sets the sink up, and hears in which form it wants values.
+    ///
+    /// Where the server cannot send them as binary, the sink knows of no column that has a binary form.
+    private func setUp(_ pipeline: PipelineIdentity) throws(SessionEnd) -> ReadySink? {
         let textOnly = setup.selection.textOnly
-        guard wanted == .binary, !textOnly.isEmpty else { return wanted }
-        logger.info(
-            "values come as text: a column's type has a binary form, but a part of it has none",
-            metadata: ["tables": "\(textOnly.map(\.description).joined(separator: ","))"]
-        )
-        return .text
+        let isTextOnly = needsText || !textOnly.isEmpty
+        let tables = isTextOnly ? setup.selection.tables.map(\.asText) : setup.selection.tables
+        let schemas = tables.map { $0.schema(sinkName: config.sinkName($0.ref)) }
+        guard case .ready(let format) = try link.call(.setup(schemas, pipeline)) else { return nil }
+        if format == .binary, !textOnly.isEmpty {
+            logger.info(
+                "values come as text: a column's type has a binary form, but a part of it has none",
+                metadata: ["tables": "\(textOnly.map(\.description).joined(separator: ","))"]
+            )
+        }
+        return ReadySink(tables: tables, schemas: schemas, format: isTextOnly ? .text : format)
     }
 
     /// A copy for its own sake into a target that the pipeline fills: not while a daemon runs it.
@@ -120,22 +129,21 @@ struct SessionStart {
         side: SideSession,
         copies: inout [TableRef: LSN]
     ) throws(SessionEnd) -> LSN? {
-        let tables = setup.selection.tables
         switch plan {
         case .createSlot(let copy):
             let point = try createSlot()
             Failpoint.slotCreated.pass()
             guard copy else { return try adopt(sink.schemas, at: point) }
-            return try copyAll(tables, sink, side, keepsPosition: true, copies: &copies)
+            return try copyAll(sink, side, keepsPosition: true, copies: &copies)
         case .copyThenStream:
-            return try copyAll(tables, sink, side, keepsPosition: true, copies: &copies)
+            return try copyAll(sink, side, keepsPosition: true, copies: &copies)
         case .copyOnly(let slotExists):
-            _ = try copyAll(tables, sink, side, keepsPosition: slotExists, copies: &copies)
+            _ = try copyAll(sink, side, keepsPosition: slotExists, copies: &copies)
             return nil
         case .streamFromSlot(let position):
             return try adopt(sink.schemas, at: position)
         case .resume(let position):
-            try copyNew(tables, sink, side, at: position, copies: &copies)
+            try copyNew(sink, side, at: position, copies: &copies)
             return position
         }
     }
@@ -162,13 +170,13 @@ struct SessionStart {
     }
 
     private func copyAll(
-        _ tables: [SourceTable],
         _ sink: ReadySink,
         _ side: SideSession,
         keepsPosition: Bool,
         copies: inout [TableRef: LSN]
     ) throws(SessionEnd) -> LSN {
-        let point = try copy(tables, sink, side)
+        let tables = sink.tables
+        let point = try copy(sink, side)
         let position = keepsPosition ? SourcePosition(at: point) : nil
         // Without a slot the next start copies again; a sink without a position would take a complete copy for its beginning.
         if keepsPosition || config.capabilities.storesPosition {
@@ -182,34 +190,33 @@ struct SessionStart {
 
     /// Tables that joined the publication since: copied now, their part of the stream up to that point is dropped.
     private func copyNew(
-        _ tables: [SourceTable],
         _ sink: ReadySink,
         _ side: SideSession,
         at position: LSN,
         copies: inout [TableRef: LSN]
     ) throws(SessionEnd) {
-        let new = tables.indices.filter { copies[tables[$0].ref] == nil }
-        guard !new.isEmpty else { return }
-        let newSchemas = new.map { sink.schemas[$0] }
+        let places = sink.tables.indices.filter { copies[sink.tables[$0].ref] == nil }
+        guard !places.isEmpty else { return }
+        var new = sink
+        new.tables = places.map { sink.tables[$0] }
+        new.schemas = places.map { sink.schemas[$0] }
         guard config.source.snapshot == .initial else {
-            _ = try link.call(.finishCopy(newSchemas, at: position, position: nil))
+            _ = try link.call(.finishCopy(new.schemas, at: position, position: nil))
             return
         }
-        let newTables = new.map { tables[$0] }
-        do throws(SourceError) { try Preflight(setup.session).checkReadable(newTables) } catch {
+        do throws(SourceError) { try Preflight(setup.session).checkReadable(new.tables) } catch {
             throw SessionEnd(error)
         }
-        let point = try copy(newTables, ReadySink(schemas: newSchemas, format: sink.format), side)
-        _ = try link.call(.finishCopy(newSchemas, at: point, position: nil))
-        for table in newTables { copies[table.ref] = point }
+        let point = try copy(new, side)
+        _ = try link.call(.finishCopy(new.schemas, at: point, position: nil))
+        for table in new.tables { copies[table.ref] = point }
         logger.info(
             "copy of new tables finished",
-            metadata: ["lsn": "\(point)", "tables": .stringConvertible(newTables.count)]
+            metadata: ["lsn": "\(point)", "tables": .stringConvertible(new.tables.count)]
         )
     }
 
     private func copy(
-        _ tables: [SourceTable],
         _ sink: ReadySink,
         _ side: SideSession
     ) throws(SessionEnd) -> LSN {
@@ -230,7 +237,7 @@ struct SessionStart {
             logger: logger
         )
         return try copy.run(
-            tables,
+            sink.tables,
             schemas: sink.schemas,
             on: connection,
             slot: "dbmazz_copy_\(getpid())_\(UInt32.random(in: 0...(.max)))"
@@ -275,6 +282,7 @@ struct SessionStart {
                 config: config,
                 statusInterval: setup.statusInterval,
                 startingAt: position,
+                format: format,
                 monitor: monitor
             )
         } catch {

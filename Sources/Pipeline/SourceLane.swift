@@ -15,6 +15,8 @@ actor SourceLane {
     private var random = SystemRandomNumberGenerator()
     private var failures = 0
     private let own = OwnSessions()
+    /// Whether the server could not send a value as binary: it would not the next time either.
+    private var needsText = false
     /// The last durable position of this process, for sinks that store none, and the timeline that it is on.
     private var lastDurable = LSN.zero
     private var lastTimeline: UInt32?
@@ -57,6 +59,9 @@ actor SourceLane {
                 switch error {
                 case .failed, .stopped: throw error
                 case .restart(let reason): logger.info("session begins again", metadata: ["reason": "\(reason)"])
+                case .needsText(let cause):
+                    needsText = true
+                    logger.info("session begins again", metadata: ["reason": "values have to come as text: \(cause)"])
                 case .retry(let cause): pause(after: cause)
                 }
                 if link.stop.isStopping { throw .stopped }
@@ -107,7 +112,8 @@ actor SourceLane {
             parameters: parameters,
             knownRelations: knownRelations,
             monitor: monitor,
-            own: own
+            own: own,
+            needsText: needsText
         )
         try start
             .run(lastDurable: lastDurable) { stream throws(SessionEnd) in

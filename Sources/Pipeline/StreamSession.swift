@@ -18,6 +18,7 @@ final class StreamSession {
     private var options: StreamOptions
     private var optionsGeneration: Int
     private let tables: RelationTable
+    private let format: TupleFormat
 
     // Touched for every row: one thread uses them, and no access to one of them is open while another begins.
     @exclusivity(unchecked) private var filling: CdcBatch
@@ -56,8 +57,10 @@ final class StreamSession {
         config: PipelineConfig,
         statusInterval: Duration,
         startingAt position: LSN,
+        format: TupleFormat,
         monitor: PipelineMonitor
     ) {
+        self.format = format
         self.connection = connection
         self.side = side
         self.link = link
@@ -133,7 +136,7 @@ final class StreamSession {
                 try handle(bytes.bytes)
             case .nothing: return messages
             case .end:
-                try source { () throws(SourceError) in try connection.finishCopy("stream from slot") }
+                try finish()
                 throw .retry(
                     SourceError(
                         .retriable,
@@ -146,6 +149,22 @@ final class StreamSession {
         }
         return messages
     }
+
+    /// Hears why the server ended the stream.
+    private func finish() throws(SessionEnd) {
+        do throws(SourceError) {
+            try connection.finishCopy("stream from slot")
+        } catch {
+            // A table that joined the publication since, or WAL from before a column was dropped, may hold what has no
+            // binary output.
+            if format == .binary, error.sqlState == StreamSession.undefinedFunction {
+                throw .needsText(cause: error.cause)
+            }
+            throw SessionEnd(error)
+        }
+    }
+
+    private static let undefinedFunction = "42883"
 
     private func source(_ body: () throws(SourceError) -> Void) throws(SessionEnd) {
         do throws(SourceError) { try body() } catch { throw SessionEnd(error) }

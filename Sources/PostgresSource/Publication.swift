@@ -11,6 +11,8 @@ public struct Publication {
         /// Whether the publication was made now.
         public var wasCreated: Bool
         /// Published tables, carried or not, that would end a binary stream; see ``SourceTable/endsBinaryStream``.
+        ///
+        /// If there are any, the stream has to be text.
         public var textOnly: [TableRef]
     }
 

@@ -28,6 +28,13 @@ public struct SourceTable: Sendable {
         TableSchema(ref: ref, sinkName: sinkName, columns: columns, key: key, identity: identity, oid: oid)
     }
 
+    /// The table as a session has it in which everything comes as text: no column has a binary output.
+    public var asText: SourceTable {
+        var table = self
+        for index in table.columns.indices { table.columns[index].postgresType.hasBinaryOutput = false }
+        return table
+    }
+
     /// Schema and name, quoted.
     public var quotedName: String {
         PostgresConnection.quote(identifier: ref.schema) + "." + PostgresConnection.quote(identifier: ref.name)

@@ -12,10 +12,13 @@ extension Integration {
         private func run(
             _ server: PostgresServer,
             _ recording: Recording,
+            tables: [TablePattern] = [],
             _ body: (Recording) async throws -> Void
         ) async throws {
+            var source = SourceConfig(url: Secret(server.url()))
+            source.tables = tables
             let config = PipelineConfig(
-                source: SourceConfig(url: Secret(server.url())),
+                source: source,
                 sink: SinkConfig(type: RecordingSink.name, capabilities: RecordingSink.capabilities),
                 capabilities: RecordingSink.capabilities,
                 logger: Logger(label: "test", factory: { _ in RecordingLogHandler(recording) })
@@ -110,6 +113,7 @@ extension Integration {
             #expect(throws: PgError.self) { try client.execute("SELECT array_send(v) FROM public.t") }
             try await run(server, Recording(.binary)) { recording in
                 #expect(recording.event("streaming")?["format"] == "text")
+                #expect(recording.columns.allSatisfy { !$0.postgresType.hasBinaryOutput })
                 let reason = "values come as text: a column's type has a binary form, but a part of it has none"
                 #expect(recording.event(reason)?["tables"] == "public.t")
                 try client.execute("INSERT INTO public.t VALUES (2, '{=r/postgres}')")
@@ -118,6 +122,50 @@ extension Integration {
                     #expect(row.cells == [.text, .text])
                     #expect(row.values[1] == Array("{=r/postgres}".utf8))
                 }
+            }
+        }
+
+        @Test("do not come either where such a table is published and left out: the server sends its rows all the same")
+        func textOnlyLeftOut() async throws {
+            let server = try PostgresServer.started()
+            defer { server.remove() }
+            let client = try server.connect()
+            try client.execute("CREATE TABLE public.t (id int4 PRIMARY KEY)")
+            try client.execute("CREATE TABLE public.other (id int4 PRIMARY KEY, v aclitem[])")
+            try client.execute("CREATE PUBLICATION dbmazz_pub FOR TABLE public.t, public.other")
+            let wanted = [TablePattern(schema: "public", name: "t")]
+            try await run(server, Recording(.binary), tables: wanted) { recording in
+                #expect(recording.event("streaming")?["format"] == "text")
+                #expect(recording.columns.map(\.postgresType.hasBinaryOutput) == [false])
+                try client.execute("INSERT INTO public.other VALUES (1, '{=r/postgres}')")
+                try client.execute("INSERT INTO public.t VALUES (2)")
+                try await wait("the row") { recording.rows.count == 1 }
+                #expect(recording.rows.first?.cells == [.text])
+            }
+        }
+
+        @Test("give way to text when such a table joins the publication, or was one when the WAL was written")
+        func textOnlyLater() async throws {
+            let server = try PostgresServer.started()
+            defer { server.remove() }
+            let client = try server.connect()
+            try client.execute("CREATE TABLE public.t (id int4 PRIMARY KEY)")
+            try client.execute("CREATE PUBLICATION dbmazz_pub FOR ALL TABLES")
+            try await run(server, Recording(.binary)) { recording in
+                #expect(recording.event("streaming")?["format"] == "binary")
+                try client.execute("INSERT INTO public.t VALUES (1)")
+                try await wait("the first row") { recording.rows.count == 1 }
+                try client.execute(
+                    "BEGIN; CREATE TABLE public.u (id int4 PRIMARY KEY, v aclitem[]); "
+                        + "INSERT INTO public.u VALUES (2, '{=r/postgres}'); INSERT INTO public.t VALUES (3); COMMIT; "
+                        + "ALTER TABLE public.u DROP COLUMN v"
+                )
+                try await wait("the last row") { recording.rows.contains { $0.table == "t" && $0.cells == [.text] } }
+                #expect(recording.event("streaming")?["format"] == "text")
+                let reason = recording.event("session begins again")?["reason"]?.description ?? ""
+                #expect(reason.hasPrefix("values have to come as text: "), "\(reason)")
+                let rows = recording.rows.filter { $0.table == "t" }
+                #expect(rows.map(\.values) == [[[0, 0, 0, 1]], [Array("3".utf8)]])
             }
         }
 

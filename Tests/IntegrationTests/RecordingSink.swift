@@ -15,6 +15,8 @@ final class Recording: Sendable {
 
     private struct State {
         var rows: [Row] = []
+        var columns: [ColumnDef] = []
+        var pipeline: PipelineState?
         var events: [(message: String, metadata: Logger.Metadata)] = []
     }
 
@@ -24,6 +26,18 @@ final class Recording: Sendable {
 
     init(_ format: TupleFormat) {
         self.format = format
+    }
+
+    /// Of all tables that were set up.
+    var columns: [ColumnDef] {
+        get { state.withLock { $0.columns } }
+        set { state.withLock { $0.columns = newValue } }
+    }
+
+    /// What a target would remember.
+    var pipeline: PipelineState? {
+        get { state.withLock { $0.pipeline } }
+        set { state.withLock { $0.pipeline = newValue } }
     }
 
     var rows: [Row] { state.withLock { $0.rows } }
@@ -55,7 +69,6 @@ final class RecordingSink: Sink {
     )
 
     private let recording: Recording
-    private var position: SourcePosition?
     private var isSetUp = false
 
     init(_ recording: Recording) {
@@ -71,19 +84,26 @@ final class RecordingSink: Sink {
 
     func validateConnection() async throws(SinkError) {}
 
-    func loadState(of pipeline: String) async throws(SinkError) -> PipelineState? { nil }
+    func loadState(of pipeline: String) async throws(SinkError) -> PipelineState? { recording.pipeline }
 
-    func setup(_ tables: [TableSchema], for pipeline: PipelineIdentity) async throws(SinkError) { isSetUp = true }
+    func setup(_ tables: [TableSchema], for pipeline: PipelineIdentity) async throws(SinkError) {
+        recording.columns = tables.flatMap(\.columns)
+        if recording.pipeline == nil {
+            recording.pipeline = PipelineState(source: pipeline.source, position: nil, copies: [:])
+        }
+        isSetUp = true
+    }
 
     func beginCopy(of tables: [TableSchema]) async throws(SinkError) {}
 
     func finishCopy(of tables: [TableSchema], at consistentPoint: LSN, position: SourcePosition?)
         async throws(SinkError)
     {
-        self.position = position
+        for table in tables { recording.pipeline?.copies[table.ref] = consistentPoint }
+        if let position { recording.pipeline?.position = position }
     }
 
-    func durablePosition() async throws(SinkError) -> SourcePosition? { position }
+    func durablePosition() async throws(SinkError) -> SourcePosition? { recording.pipeline?.position }
 
     func writeBatch(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) -> SinkResult {
         recording.add(
@@ -100,11 +120,11 @@ final class RecordingSink: Sink {
                 )
             }
         )
-        if batch.commitsUnit, let end = batch.position { position = end }
+        if batch.commitsUnit, let end = batch.position { recording.pipeline?.position = end }
         return SinkResult(
             recordsWritten: batch.changeCount,
             bytesWritten: batch.tupleBytes,
-            durablePosition: batch.commitsUnit ? position : nil
+            durablePosition: batch.commitsUnit ? recording.pipeline?.position : nil
         )
     }
 
