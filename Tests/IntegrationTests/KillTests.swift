@@ -60,7 +60,7 @@ extension Integration {
         }
 
         /// Waits for the daemon's stream and has the server end it.
-        private static func endWalsenders(of rig: Rig) throws {
+        static func endWalsenders(of rig: Rig) throws {
             guard rig.daemon.waitForLog(event: "streaming", timeout: .seconds(10)) != nil else { return }
             try rig.sql(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE application_name = 'dbmazz-sink'"

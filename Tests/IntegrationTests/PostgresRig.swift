@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 import TestSupport
 import Testing
 
@@ -97,6 +98,12 @@ final class PostgresRig: Sendable {
         return differences
     }
 
+    /// Expects that the tables are the same at source and target.
+    func expectSame(_ tables: [String], _ when: Comment, sourceLocation: SourceLocation = #_sourceLocation) throws {
+        let found = try differences(tables)
+        #expect(found == [], when, sourceLocation: sourceLocation)
+    }
+
     private static func precedes(_ left: ArraySlice<[UInt8]?>, _ right: ArraySlice<[UInt8]?>) -> Bool {
         for (one, other) in zip(left, right) where one != other {
             guard let one, let other else { return one == nil }
@@ -112,4 +119,26 @@ final class PostgresRig: Sendable {
         #expect(final.commitsTotal > 0, sourceLocation: sourceLocation)
         try rig.stopDaemon(sourceLocation: sourceLocation)
     }
+}
+
+extension PostgresRig {
+    /// Waits until `public.t` at the target has exactly these ids.
+    func awaitIDs(_ ids: String, within timeout: Duration = .seconds(20)) throws {
+        var last: String?
+        let reached = eventually(within: timeout) {
+            last = (try? value("SELECT string_agg(id::text, ',' ORDER BY id) FROM public.t")) ?? nil
+            return last == ids
+        }
+        guard reached else { throw HarnessError("the ids are \(last ?? "none"), not \(ids)\n\(daemon.logTail())") }
+    }
+}
+
+/// A list that one thread fills and another reads.
+final class SharedList<Element: Sendable>: Sendable {
+    private let state = Mutex<(elements: [Element], isClosed: Bool)>(([], false))
+
+    var isClosed: Bool { state.withLock { $0.isClosed } }
+    var all: [Element] { state.withLock { $0.elements } }
+    func append(_ element: Element) { state.withLock { $0.elements.append(element) } }
+    func close() { state.withLock { $0.isClosed = true } }
 }

@@ -119,16 +119,16 @@ extension Integration {
             rig.daemon.setEnvironment("SINK_URL", rig.target.url(database: rig.database, user: "reader"))
             try matrix.insert(client)
             try rig.rig.startStreaming()
-            #expect(try rig.differences(matrix.tables) == [], "copy")
+            try rig.expectSame(matrix.tables, "copy")
             try matrix.insert(client, firstID: 1_000)
             try rig.rig.catchUp()
-            #expect(try rig.differences(matrix.tables) == [], "insert")
+            try rig.expectSame(matrix.tables, "insert")
             try matrix.update(client)
             try rig.rig.catchUp()
-            #expect(try rig.differences(matrix.tables) == [], "update")
+            try rig.expectSame(matrix.tables, "update")
             try matrix.deleteHalf(client)
             try rig.rig.catchUp()
-            #expect(try rig.differences(matrix.tables) == [], "delete")
+            try rig.expectSame(matrix.tables, "delete")
             print("types: \(matrix.entries.count), tables: \(matrix.tables.count), adopted: \(adopted)")
             try rig.rig.stopDaemon()
         }
@@ -138,12 +138,12 @@ extension Integration {
             let rig = try PostgresRig()
             let client = try rig.rig.server.connect()
             let matrix = try TypeMatrix(creating: client)
-            // These alone send OIDs, or have no binary form inside of an array.
+            // These send OIDs, do not read what they send, or are made at the source alone.
             let textual = try client.query(
                 """
                 SELECT DISTINCT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'v'
                 JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type e ON e.oid = t.typelem
-                WHERE c.relkind = 'r' AND (t.typtype = 'c' OR e.typtype = 'c' OR t.typname LIKE 'reg%' OR t.typname = 'textrange')
+                WHERE c.relkind = 'r' AND (t.typtype = 'c' OR e.typtype = 'c' OR t.typname LIKE 'reg%' OR t.typname = 'textrange' OR t.typname IN ('int2vector', 'oidvector'))
                 """
             ).compactMap { $0[0] }
             let tables = matrix.tables.filter { name in !textual.contains { name.hasSuffix(".\($0)") } }
@@ -153,13 +153,14 @@ extension Integration {
             rig.daemon.setEnvironment("SOURCE_TABLES", tables.joined(separator: ","))
             try matrix.insert(client)
             let streaming = try rig.rig.startStreaming()
-            #expect(streaming["format"] == "binary")
-            #expect(try rig.differences(tables) == [], "copy")
+            let warnings = rig.daemon.logLines().compactMap { $0["warning"] }
+            #expect(streaming["format"] == "binary", "\(warnings)")
+            try rig.expectSame(tables, "copy")
             try matrix.insert(client, firstID: 1_000)
             try matrix.update(client)
             try matrix.deleteHalf(client)
             try rig.rig.catchUp()
-            #expect(try rig.differences(tables) == [], "stream")
+            try rig.expectSame(tables, "stream")
             print("binary tables: \(tables.count) of \(matrix.tables.count)")
             try rig.rig.stopDaemon()
         }

@@ -98,8 +98,8 @@ struct PostgresLayout {
     /// Schema and name, quoted.
     static func quoted(_ name: TableRef) -> String { "\(name.schema.quotedIdentifier).\(name.name.quotedIdentifier)" }
 
-    /// text, varchar and char, to which text is assigned as it is.
-    private static func isString(_ oid: UInt32) -> Bool { [25, 1042, 1043].contains(oid) }
+    /// text and varchar, to which text is assigned and compared as it is (char compares without its blanks).
+    private static func isString(_ oid: UInt32) -> Bool { [25, 1043].contains(oid) }
 
     /// Whether the receive function of the target's type reads the carrier's bytes.
     private static func takes(_ target: PostgresTypes.Info, _ carrier: PostgresCarrier) -> Bool {

@@ -129,7 +129,10 @@ struct PostgresSetup {
         case .enumeration(let labels):
             return "CREATE TYPE \(type.name) AS ENUM (\(labels.map(\.quotedLiteral).joined(separator: ",")))"
         case .domain(let domain):
-            let checks = domain.checks.map { " CONSTRAINT \($0.name.quotedIdentifier) \($0.definition)" }
+            // CREATE DOMAIN does not take NOT VALID, which says that older values were not checked.
+            let checks = domain.checks.map {
+                " CONSTRAINT \($0.name.quotedIdentifier) \($0.definition.replacing(" NOT VALID", with: ""))"
+            }
             return "CREATE DOMAIN \(type.name) AS \(domain.base.name)\(domain.isNotNull ? " NOT NULL" : "")"
                 + checks.joined()
         case .base, .array, .composite, .range: return nil

@@ -163,6 +163,8 @@ public final class PostgresSink: Sink {
 
     /// Binary, unless the binary form of some column means nothing at the target: then everything travels as text.
     private func chooseFormat(_ tables: [TableSchema]) -> TupleFormat {
+        // The source says so where the server cannot send binary at all.
+        if tables.allSatisfy({ $0.columns.allSatisfy { !$0.postgresType.hasBinaryOutput } }) { return .text }
         for table in tables {
             for column in table.columns where types.binaryCarrier(column.postgresType) == nil {
                 warnings.append(
@@ -378,10 +380,19 @@ public final class PostgresSink: Sink {
         encoder.begin(at: PostgresSink.now())
         while true {
             do throws(PostgresWriteFailure) {
-                for table in batch.touchedTables {
-                    let writer = try writer(for: table, of: batch, session)
-                    let context = PostgresTableWriter.Context(batch: batch, table: table, mode: mode, session: session)
-                    try writer.apply(context, &fold, &encoder)
+                if mode == .replay {
+                    try replay(batch, session)
+                } else {
+                    for table in batch.touchedTables {
+                        let writer = try writer(for: table, of: batch, session)
+                        let context = PostgresTableWriter.Context(
+                            batch: batch,
+                            table: table,
+                            mode: mode,
+                            session: session
+                        )
+                        try writer.apply(context, &fold, &encoder)
+                    }
                 }
                 if !PostgresSink.isWhole(batch) {
                     // What a failure takes back has to be known before.
@@ -398,6 +409,23 @@ public final class PostgresSink: Sink {
                 mode = next
                 try restart(batch, session, mode)
             }
+        }
+    }
+
+    /// Applies the batch change by change, in the order of the source over all tables.
+    private func replay(_ batch: CdcBatch, _ session: PostgresSession) throws(PostgresWriteFailure) {
+        var tables: [UInt32: (writer: PostgresTableWriter, fold: FoldIndex, next: Int)] = [:]
+        for table in batch.touchedTables {
+            var fold = FoldIndex()
+            fold.build(batch, table: table, folding: false)
+            tables[table] = (try writer(for: table, of: batch, session), fold, 0)
+        }
+        for index in 0..<batch.changeCount {
+            let table = batch.change(index).table
+            guard let (writer, fold, next) = tables[table] else { continue }
+            tables[table]?.next = next + 1
+            let context = PostgresTableWriter.Context(batch: batch, table: table, mode: .replay, session: session)
+            try writer.replay(next, context, fold, &encoder)
         }
     }
 

@@ -116,13 +116,8 @@ final class PostgresTableWriter {
         {
             return try copyAll(form, context, &encoder)
         }
-        fold.build(
-            batch,
-            table: context.table,
-            folding: context.mode != .replay,
-            keepingDeletes: config.deleteMode == .soft
-        )
-        if !schema.hasKey || context.mode == .replay { return try applyInOrder(context, fold, &encoder) }
+        fold.build(batch, table: context.table, keepingDeletes: config.deleteMode == .soft)
+        if !schema.hasKey { return try applyInOrder(context, fold, &encoder) }
         var ends = fold.runEnds[...]
         for place in fold.items.indices {
             if place == ends.first {
@@ -218,6 +213,23 @@ final class PostgresTableWriter {
 
     // MARK: One by one
 
+    /// Applies one change of the batch by statements of its own.
+    ///
+    /// - Parameters:
+    ///   - place: its item in the index.
+    ///   - context: what it belongs to.
+    ///   - fold: an index that does not fold.
+    ///   - encoder: where to put values.
+    /// - Throws: ``PostgresWriteFailure``.
+    func replay(
+        _ place: Int,
+        _ context: Context,
+        _ fold: FoldIndex,
+        _ encoder: inout PostgresEncoder
+    ) throws(PostgresWriteFailure) {
+        try applyAlone(place, context, fold, &encoder)
+    }
+
     private func applyInOrder(
         _ context: Context,
         _ fold: FoldIndex,
@@ -226,7 +238,7 @@ final class PostgresTableWriter {
         for place in fold.items.indices {
             let item = fold.items[place]
             // Rows without a key are never folded, but neighbouring new ones go together.
-            if item.outcome == .upsert, !schema.hasKey, context.mode != .replay {
+            if item.outcome == .upsert {
                 inserts.append(place)
                 continue
             }
