@@ -18,16 +18,17 @@ final class PostgresRig: Sendable {
     ///   - environment: for the daemon.
     ///   - source: the source's version; nil for the default one.
     ///   - target: the target's version; nil for the default one.
+    ///   - targetSettings: of the target's server.
     ///   - role: the target's role, made without any right but to the database.
     /// - Throws: what keeps a server from starting.
     init(
         _ environment: [String: String] = [:],
         source: Int? = nil,
         target: Int? = nil,
-        settings: [String: String] = [:],
+        targetSettings: [String: String] = [:],
         role: String? = nil
     ) throws {
-        self.target = try PostgresServer.started(version: target, settings: settings)
+        self.target = try PostgresServer.started(version: target, settings: targetSettings)
         database = "copy"
         let client = try self.target.connect()
         if let role { try client.execute("CREATE ROLE \(role) LOGIN") }

@@ -123,6 +123,13 @@ final class PostgresClient {
         return PQgetResult(handle)
     }
 
+    /// What a result says went wrong.
+    private func serverError(in result: OpaquePointer) -> PostgresError {
+        let error = PostgresError(result: result)
+        if error.endsSession { isGivenUp = true }
+        return error
+    }
+
     private func lost() -> PostgresError {
         isGivenUp = true
         let text = PostgresError.oneLine(PQerrorMessage(handle).map { String(cString: $0) } ?? "")
@@ -158,7 +165,7 @@ final class PostgresClient {
             switch PQresultStatus(result) {
             case PGRES_TUPLES_OK: rows = PostgresClient.rows(result)
             case PGRES_COMMAND_OK, PGRES_EMPTY_QUERY: break
-            default: failure = failure ?? PostgresError(result: result)
+            default: failure = failure ?? serverError(in: result)
             }
         }
         if let failure { throw failure }
@@ -187,7 +194,7 @@ final class PostgresClient {
             if PQresultStatus(result) == PGRES_COMMAND_OK {
                 tag = PQcmdStatus(result).map { String(cString: $0) } ?? ""
             } else {
-                failure = failure ?? PostgresError(result: result)
+                failure = failure ?? serverError(in: result)
             }
         }
         if let failure { throw failure }
@@ -224,7 +231,7 @@ final class PostgresClient {
                 try flush()
             case PGRES_COMMAND_OK, PGRES_TUPLES_OK, PGRES_EMPTY_QUERY:
                 counts.append(PostgresClient.affectedRows(result))
-            default: failure = failure ?? PostgresError(result: result)
+            default: failure = failure ?? serverError(in: result)
             }
         }
         if let failure { throw failure }
@@ -356,7 +363,7 @@ final class PostgresClient {
                     if affected != wanted { outcome.mismatch = Mismatch(expectation: expectation, affected: affected) }
                 case PGRES_PIPELINE_ABORTED, PGRES_EMPTY_QUERY: break
                 default:
-                    let error = PostgresError(result: result)
+                    let error = serverError(in: result)
                     if error.reason == .lost { throw error }
                     outcome.failure = outcome.failure ?? FlightError(error: error, expectation: expectation)
                 }

@@ -22,12 +22,12 @@ struct PostgresError: Error {
     var constraint: String?
 
     /// Whether the session is of no use any more.
+    ///
+    /// A read-only one may be that of a former primary: a new session may find the new one.
     var endsSession: Bool {
-        switch reason {
-        case .lost, .timeout: true
-        case .server:
-            sqlState.map { $0.hasPrefix("57P0") || $0.hasPrefix("08") || $0 == "25P03" || $0 == "25P04" } ?? true
-        }
+        guard reason == .server else { return true }
+        guard let sqlState else { return false }
+        return sqlState.hasPrefix("57P0") || sqlState.hasPrefix("08") || ["25P03", "25P04", "25006"].contains(sqlState)
     }
 
     /// Whether the same rows in another order may pass: a set of them met a constraint that holds after each source statement.

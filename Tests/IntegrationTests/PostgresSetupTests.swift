@@ -1,0 +1,231 @@
+import Glibc
+import TestSupport
+import Testing
+
+extension Integration {
+    @Suite("Tables at a PostgreSQL target") struct PostgresSetupTests {
+        @Test("schemas, enums, domains, keys and audit columns that are missing are made")
+        func creation() throws {
+            let rig = try PostgresRig(["SINK_AUDIT_COLUMNS": "true"])
+            try rig.rig.sql(
+                "CREATE SCHEMA \"My Shop\"",
+                "CREATE TYPE \"My Shop\".\"a mood\" AS ENUM ('sad', 'it''s ok')",
+                "CREATE DOMAIN \"My Shop\".positive AS numeric(10, 2) NOT NULL DEFAULT 1 CHECK (VALUE > 0)",
+                "CREATE DOMAIN \"My Shop\".more AS \"My Shop\".positive CHECK (VALUE > 5)",
+                """
+                CREATE TABLE "My Shop"."T" ("Id" int, b text, m "My Shop"."a mood", ms "My Shop"."a mood"[],
+                  p "My Shop".more, PRIMARY KEY (b, "Id"))
+                """,
+                "INSERT INTO \"My Shop\".\"T\" VALUES (1, 'x', 'it''s ok', ARRAY['sad', NULL]::\"My Shop\".\"a mood\"[], 6)"
+            )
+            let streaming = try rig.rig.startStreaming()
+            #expect(streaming["format"] == "binary")
+            try rig.expectSame(["\"My Shop\".\"T\""], "copied")
+            try rig.rig.sql(
+                "INSERT INTO \"My Shop\".\"T\" SELECT i, 'y', 'sad', '{sad,sad}', i FROM generate_series(6, 100) i",
+                "UPDATE \"My Shop\".\"T\" SET ms = NULL, m = 'sad' WHERE \"Id\" = 1"
+            )
+            try rig.rig.catchUp()
+            try rig.expectSame(["\"My Shop\".\"T\""], "streamed")
+            let definition = try rig.rows(
+                """
+                SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
+                WHERE a.attrelid = '"My Shop"."T"'::regclass AND a.attnum > 0 ORDER BY a.attnum
+                """
+            )
+            #expect(
+                definition.map { $0.compactMap(\.self) } == [
+                    ["Id", "integer"], ["b", "text"], ["m", "\"My Shop\".\"a mood\""],
+                    ["ms", "\"My Shop\".\"a mood\"[]"],
+                    ["p", "\"My Shop\".more"], ["dbmazz_op_type", "smallint"], ["dbmazz_is_deleted", "boolean"],
+                    ["dbmazz_synced_at", "timestamp with time zone"], ["dbmazz_cdc_version", "text"],
+                ]
+            )
+            let key = try rig.value(
+                "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = '\"My Shop\".\"T\"'::regclass AND contype = 'p'"
+            )
+            #expect(key == "PRIMARY KEY (b, \"Id\")")
+            let operations = try rig.rows(
+                "SELECT dbmazz_op_type, count(*), bool_or(dbmazz_is_deleted), min(length(dbmazz_cdc_version)) FROM \"My Shop\".\"T\" GROUP BY 1 ORDER BY 1"
+            )
+            #expect(operations.map { $0.compactMap(\.self) } == [["0", "95", "f", "32"], ["1", "1", "f", "32"]])
+            try rig.rig.stopDaemon()
+        }
+
+        @Test("SINK_SCHEMA takes all tables into one schema")
+        func oneSchema() throws {
+            let rig = try PostgresRig(["SINK_SCHEMA": "replica"])
+            try rig.rig.makeTable()
+            try rig.rig.sql(
+                "CREATE SCHEMA other",
+                "CREATE TABLE other.t (id int PRIMARY KEY)",
+                "INSERT INTO other.t VALUES (7)"
+            )
+            try rig.rig.startStreaming()
+            try rig.rig.insert(10...12)
+            try rig.rig.catchUp()
+            #expect(try rig.value("SELECT string_agg(id::text, ',' ORDER BY id) FROM replica.t") == "1,2,3,10,11,12")
+            #expect(try rig.value("SELECT id FROM replica.other_t") == "7")
+            try rig.rig.stopDaemon()
+        }
+
+        @Test("every difference of every table is told at once, and the statements told mend them")
+        func differences() throws {
+            let rig = try PostgresRig()
+            try rig.rig.sql(
+                "CREATE TYPE public.mood AS ENUM ('sad', 'ok', 'happy')",
+                "CREATE TABLE public.a (id int PRIMARY KEY, v varchar(20), n numeric(12, 2), m public.mood, d date)",
+                "CREATE TABLE public.b (id int PRIMARY KEY, v text)",
+                "INSERT INTO public.b VALUES (1, 'x')"
+            )
+            try rig.run(
+                "CREATE TYPE public.mood AS ENUM ('sad', 'ok')",
+                """
+                CREATE TABLE public.a (id int, v varchar(10) NOT NULL, n numeric(10, 2), m public.mood,
+                  extra text NOT NULL, own text, load int DEFAULT 1 NOT NULL, i int GENERATED ALWAYS AS IDENTITY)
+                """,
+                "CREATE TABLE public.b (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text, l int GENERATED ALWAYS AS (length(v)) STORED)"
+            )
+            let error = try rig.rig.expectRefusal(
+                6,
+                "column \"v\" is character varying(10) instead of character varying(20)",
+                "column \"v\" is NOT NULL",
+                "column \"n\" is numeric(10,2) instead of numeric(12,2)",
+                "column \"d\" is missing",
+                "lacks the label 'happy'",
+                "column \"extra\" is not in the source",
+                "no unique index over the key"
+            )
+            #expect(!error.contains("public.b") && !error.contains("\"own\"") && !error.contains("\"load\""))
+            // What the error tells is what the operator runs.
+            for statement in error.split(separator: "; ").last?.split(separator: ";") ?? [] {
+                let text = statement.drop { $0 == " " }
+                guard text.hasPrefix("ALTER") else { continue }
+                try rig.run(String(text))
+            }
+            try rig.run(
+                "ALTER TABLE public.a ALTER v TYPE varchar(20), ALTER v DROP NOT NULL, ALTER n TYPE numeric(12, 2), "
+                    + "ALTER extra DROP NOT NULL, ADD COLUMN IF NOT EXISTS d date, ADD UNIQUE (id)",
+                "ALTER TYPE public.mood ADD VALUE IF NOT EXISTS 'happy'"
+            )
+            try rig.rig.sql("INSERT INTO public.a VALUES (1, 'twenty characters ok', 1.5, 'happy', 'infinity')")
+            try rig.rig.startStreaming()
+            try rig.rig.sql(
+                "INSERT INTO public.b SELECT i, 'y' FROM generate_series(2, 100) i",
+                "UPDATE public.b SET id = 500 WHERE id = 2"
+            )
+            try rig.rig.catchUp()
+            try rig.expectSame(["public.a", "public.b"], "adopted")
+            try rig.rig.stopDaemon()
+        }
+
+        @Test("rows that the pipeline did not write are not removed by a copy, and taken as they are without one")
+        func foreignRows() throws {
+            let rig = try PostgresRig()
+            try rig.rig.makeTable()
+            try rig.run(
+                "CREATE TABLE public.t (id int PRIMARY KEY, v text)",
+                "INSERT INTO public.t VALUES (1, 'v1'), (2, 'v2'), (3, 'v3')"
+            )
+            try rig.rig.expectRefusal(
+                2,
+                "public.t at the target has rows that this pipeline did not write",
+                "SOURCE_SNAPSHOT=never"
+            )
+            #expect(try rig.value("SELECT count(*) FROM public.t") == "3")
+            rig.daemon.setEnvironment("SOURCE_SNAPSHOT", "never")
+            try rig.rig.startStreaming()
+            try rig.rig.sql("UPDATE public.t SET v = 'two' WHERE id = 2", "DELETE FROM public.t WHERE id = 1")
+            try rig.rig.catchUp()
+            try rig.expectSame(["public.t"], "adopted")
+            try rig.rig.stopDaemon()
+        }
+
+        @Test("audit columns are added to a table that lacks them")
+        func auditColumns() throws {
+            let rig = try PostgresRig(["SINK_DELETE_MODE": "soft"])
+            try rig.rig.makeTable()
+            try rig.run("CREATE TABLE public.t (id int PRIMARY KEY, v text)")
+            try rig.rig.startStreaming()
+            try rig.rig.sql("DELETE FROM public.t WHERE id = 2")
+            try rig.rig.catchUp()
+            let rows = try rig.rows("SELECT id, dbmazz_op_type, dbmazz_is_deleted FROM public.t ORDER BY id").map {
+                $0.compactMap(\.self)
+            }
+            #expect(rows == [["1", "0", "f"], ["2", "2", "t"], ["3", "0", "f"]])
+            try rig.rig.stopDaemon()
+            // Without its mark a deleted row would live again.
+            rig.daemon.setEnvironment("SINK_DELETE_MODE", "hard")
+            rig.daemon.setEnvironment("SINK_AUDIT_COLUMNS", "false")
+            try rig.rig.expectRefusal(6, "marks deleted rows, and SINK_AUDIT_COLUMNS is false")
+        }
+
+        @Test("validate names the triggers and foreign keys that will fire, the statements, and changes nothing")
+        func validate() throws {
+            let rig = try PostgresRig(role: "plain")
+            try rig.rig.sql(
+                "CREATE TABLE public.p (id int PRIMARY KEY)",
+                "CREATE TABLE public.c (id int PRIMARY KEY, p int)"
+            )
+            let url = rig.target.url(database: rig.database, user: "plain")
+            let owner = try PgClient(url)
+            try owner.execute(
+                "CREATE TABLE public.p (id int PRIMARY KEY); CREATE TABLE public.c (id int PRIMARY KEY, p int REFERENCES public.p)"
+            )
+            try owner.execute("CREATE FUNCTION public.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'")
+            try owner.execute("CREATE TRIGGER watch BEFORE INSERT ON public.c FOR EACH ROW EXECUTE FUNCTION public.f()")
+            try rig.rig.sql("CREATE TABLE public.new (id int PRIMARY KEY)")
+            rig.daemon.setArguments(["validate"])
+            try rig.daemon.start()
+            #expect(rig.daemon.waitForExit() == .exited(0), "\(rig.daemon.logTail())")
+            let output = readText(rig.daemon.standardOutputFile) ?? ""
+            for text in [
+                "trigger watch of the target fires", "foreign key c_p_fkey of the target fires",
+                "will run: CREATE TABLE \"public\".\"new\" (\"id\" integer, PRIMARY KEY (\"id\"))",
+            ] { #expect(output.contains(text), "\(text) is not in \(output)") }
+            #expect(
+                try rig.value("SELECT to_regclass('public.new') IS NULL AND to_regnamespace('dbmazz') IS NULL") == "t"
+            )
+            rig.daemon.setArguments([])
+        }
+
+        @Test("what the role may not do is told with the privilege that is missing, before anything is copied")
+        func privileges() throws {
+            let rig = try PostgresRig(role: "plain")
+            try rig.rig.makeTable()
+            try rig.run("ALTER DATABASE copy OWNER TO postgres")
+            try rig.rig.expectRefusal(2, "SQLSTATE 42501", "permission denied for database copy", "grant")
+            try rig.run("GRANT CREATE ON DATABASE copy TO plain", "GRANT CREATE ON SCHEMA public TO plain")
+            try rig.rig.startStreaming()
+            try rig.rig.insert(10...200)
+            try rig.rig.catchUp()
+            try rig.expectSame(["public.t"], "granted")
+            try rig.rig.stopDaemon()
+        }
+
+        @Test(
+            "what is written carries the pipeline's origin, so that a reader of the target can leave it out"
+        )
+        func origin() throws {
+            let rig = try PostgresRig()
+            try rig.rig.makeTable()
+            try rig.rig.startStreaming()
+            try rig.rig.insert(10...12)
+            try rig.rig.catchUp()
+            // What is written here carries the pipeline's origin: a reader of the target can leave it out.
+            let origins = try rig.rows("SELECT roname FROM pg_replication_origin").compactMap { $0[0] }
+            #expect(origins.count == 1 && origins[0].hasPrefix("dbmazz_"))
+            try rig.run("SELECT pg_create_logical_replication_slot('look', 'test_decoding')")
+            try rig.rig.insert(13...13)
+            try rig.rig.catchUp()
+            let all = try rig.rows(
+                "SELECT data FROM pg_logical_slot_peek_changes('look', NULL, NULL) WHERE data LIKE '%public.t:%'"
+            )
+            let local = try rig.rows(
+                "SELECT data FROM pg_logical_slot_peek_changes('look', NULL, NULL, 'only-local', '1') WHERE data LIKE '%public.t:%'"
+            )
+            #expect(all.count == 1 && local.isEmpty)
+            try rig.rig.stopDaemon()
+        }
+    }
+}
