@@ -1,4 +1,6 @@
 import Glibc
+import Operations
+import Settings
 import Synchronization
 import TestSupport
 import Testing
@@ -61,8 +63,9 @@ final class PostgresRig: Sendable {
 
     /// How often the daemon left its fast way, by its metrics; needs DBMAZZ_HTTP.
     func fallbacks(_ kind: String) throws -> Int {
-        let address = daemon.environmentValue("DBMAZZ_HTTP") ?? ""
-        let text = try runProgram("/usr/bin/curl", ["-sf", "http://\(address)/metrics"])
+        let port = daemon.environmentValue("DBMAZZ_HTTP")?.split(separator: ":").last.flatMap { UInt16($0) }
+        let address = HTTPAddress(host: "127.0.0.1", port: try #require(port))
+        let text = try HTTPGet.get("/metrics", from: address).body
         let line = text.split(separator: "\n").first { $0.hasPrefix("dbmazz_sink_fallbacks_total{kind=\"\(kind)\"}") }
         return try #require(line?.split(separator: " ").last.flatMap { Int($0) }, "\(text)")
     }

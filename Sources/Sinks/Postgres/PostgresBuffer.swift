@@ -90,7 +90,8 @@ struct PostgresBuffer: ~Copyable {
     ) {
         values.removeAll(keepingCapacity: true)
         lengths.removeAll(keepingCapacity: true)
-        let text = UnsafeRawPointer(base.unsafelyUnwrapped).assumingMemoryBound(to: CChar.self)
+        guard let base else { return }
+        let text = UnsafeRawPointer(base).assumingMemoryBound(to: CChar.self)
         for (index, start) in starts.enumerated() {
             let end = index + 1 < starts.count ? starts[index + 1] : count
             let head = hasLengths ? 4 : 0
