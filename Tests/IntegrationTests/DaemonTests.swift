@@ -82,7 +82,7 @@ extension Integration {
             let secret = "s3cr3t-p4ssw0rd"
             let value = "m4rk3r-v4lu3"
             try rig.sql("CREATE ROLE reader LOGIN SUPERUSER PASSWORD '\(secret)'")
-            try rig.requirePassword(of: "reader")
+            try rig.server.requirePassword(of: "reader")
             rig.daemon.setEnvironment("SOURCE_URL", rig.server.url(user: "reader:\(secret)"))
             try rig.sql(
                 "CREATE TABLE public.t (id text PRIMARY KEY, v text)",

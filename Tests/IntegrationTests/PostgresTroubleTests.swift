@@ -97,29 +97,44 @@ extension Integration {
             try runProgram(bin + "/pgbench", ["-i", "-q", "-s", "2", url])
             try rig.rig.sql("ALTER TABLE public.pgbench_history REPLICA IDENTITY FULL")
             try rig.rig.startStreaming()
+            // pgbench ends with the first connection that it loses.
             let load = try ChildProcess(
-                executable: bin + "/pgbench",
-                arguments: ["-n", "-c", "4", "-j", "2", "-T", "\(Self.seconds)", "-M", "prepared", url],
+                executable: "/bin/bash",
+                arguments: [
+                    "-c",
+                    "while (( SECONDS < $1 )); do \"$2\" -n -c 4 -j 2 -T $(( $1 - SECONDS )) -M prepared \"$3\" || sleep 0.1; done",
+                    "load", "\(Self.seconds)", bin + "/pgbench", url,
+                ],
                 environment: ["PATH": "/usr/bin:/bin"],
                 standardOutput: rig.rig.directory + "/pgbench.out",
                 standardError: rig.rig.directory + "/pgbench.err"
             )
             let reader = SnapshotReader(rig)
             var random = SeededRandom(seed: Effort.seed)
-            var kills = 0
+            var done: [String: Int] = [:]
             let end = ContinuousClock.now + .seconds(Self.seconds)
-            let failpoints = ["sink-committed", "before-sink-commit", "status-sent", "stream-started"]
             while ContinuousClock.now < end {
-                sleepThread(.milliseconds(Int.random(in: 100...1500, using: &random)))
-                try #require(
-                    rig.daemon.exitStatus == nil || rig.daemon.exitStatus == .signaled(SIGKILL),
-                    "\(rig.daemon.logTail())"
-                )
-                rig.daemon.killAndWait()
-                kills += 1
-                if kills % 5 == 0 { try rig.target.restart(.immediate) }
-                let failpoint = kills % 2 == 0 ? failpoints.randomElement(using: &random) : nil
-                try rig.daemon.start(failpoint: failpoint.map { "\($0)@\(Int.random(in: 1...5, using: &random))" })
+                sleepThread(.milliseconds(Int.random(in: 100...1200, using: &random)))
+                switch Int.random(in: 0..<10, using: &random) {
+                case 0...1:
+                    done["target", default: 0] += 1
+                    try rig.target.restart(.immediate)
+                case 2:
+                    done["source", default: 0] += 1
+                    try rig.rig.server.restart(Bool.random(using: &random) ? .immediate : .fast)
+                case 3...6:
+                    let failpoint = KillTests.streaming.filter { $0 != "truncate-applied" }.randomElement(
+                        using: &random
+                    )
+                    rig.daemon.killAndWait()
+                    try rig.daemon.start(failpoint: failpoint.map { "\($0)@\(Int.random(in: 1...5, using: &random))" })
+                default:
+                    done["daemon", default: 0] += 1
+                    rig.daemon.killAndWait()
+                }
+                let status = rig.daemon.exitStatus
+                try #require(status == nil || status == .signaled(SIGKILL), "\(rig.daemon.logTail())")
+                if status != nil { try rig.daemon.start() }
             }
             #expect(load.waitForExit(timeout: .seconds(30)) != nil)
             let seen = reader.stop()
@@ -127,7 +142,7 @@ extension Integration {
             try rig.rig.startStreaming()
             try rig.rig.catchUp(within: .seconds(60))
             print(
-                "seed \(Effort.seed): \(kills) kills, \(seen.count) snapshots of \(Set(seen.map(\.position)).count) positions"
+                "seed \(Effort.seed): ends \(done), runs \(rig.daemon.runs), \(seen.count) snapshots of \(Set(seen.map(\.position)).count) positions"
             )
             #expect(seen.count > 20 && Set(seen.map(\.position)).count > 5)
             let wrong = seen.filter { Set($0.sums).count != 1 }

@@ -89,7 +89,7 @@ extension Integration {
             let rig = try Rig(["LOG_LEVEL": "trace"])
             try rig.makeTable()
             try rig.sql("CREATE ROLE reader LOGIN SUPERUSER PASSWORD 'right-secret'")
-            try rig.requirePassword(of: "reader")
+            try rig.server.requirePassword(of: "reader")
             let user = "reader:wrong-secret"
             rig.daemon.setEnvironment("SOURCE_URL", rig.server.url(user: user))
             try rig.expectRefusal(
@@ -219,17 +219,17 @@ extension Integration {
     }
 }
 
-extension Rig {
-    /// Has the server ask a role for its password.
+extension PostgresServer {
+    /// Asks a role for its password from now on.
     func requirePassword(of role: String) throws {
-        let path = server.dataDirectory + "/pg_hba.conf"
+        let path = dataDirectory + "/pg_hba.conf"
         let text = "host all \(role) 127.0.0.1/32 scram-sha-256\n" + (readText(path) ?? "")
         let file = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC)
         guard file >= 0 else { throw HarnessError("cannot open \(path): errno \(errno)") }
         defer { close(file) }
         let bytes = Array(text.utf8)
         guard write(file, bytes, bytes.count) == bytes.count else { throw HarnessError("cannot write \(path)") }
-        try sql("SELECT pg_reload_conf()")
+        try connect().execute("SELECT pg_reload_conf()")
         sleepThread(.milliseconds(300))
     }
 }

@@ -206,7 +206,7 @@ extension Integration {
         }
 
         /// Writes a file until there is no room any more.
-        private static func fill(_ path: String) throws {
+        static func fill(_ path: String) throws {
             let file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o644)
             guard file >= 0 else { throw HarnessError("cannot open \(path): errno \(errno)") }
             defer { close(file) }
@@ -216,7 +216,7 @@ extension Integration {
         }
 
         /// A small file system of its own needs the right to mount one.
-        private static let canMount: Bool = {
+        static let canMount: Bool = {
             guard geteuid() == 0, let directory = try? makeTemporaryDirectory("dbmazz-mount") else { return false }
             defer { removeTree(directory) }
             guard (try? runProgram("/bin/mount", ["-t", "tmpfs", "-o", "size=1m", "none", directory])) != nil else {

@@ -46,10 +46,12 @@ final class CommitFeed: Sendable {
                 do { try stream() } catch { state.withLock { $0.lastError = "\(error)" } }
                 if !isStopping { sleepThread(.milliseconds(50)) }
             }
-            close(wake)
         }
         thread.withLock { $0 = started }
     }
+
+    // Not when the thread ends: `take` still signals then, and the number may be another's.
+    deinit { close(wake) }
 
     /// Waits until every commit up to `lsn` was received and returns the ones that were not taken before.
     func take(through lsn: UInt64, timeout: Duration) throws -> [Commit] {

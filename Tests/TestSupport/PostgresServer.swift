@@ -40,9 +40,15 @@ public final class PostgresServer: Sendable {
     ///   - fsync: False makes commits faster and crash tests of the machine meaningless (a crash of the server is
     ///     still safe: the operating system keeps what was written).
     ///   - binDirectory: Else `DBMAZZ_TEST_PG_BIN`, else the newest `/usr/lib/postgresql/*/bin`.
-    /// - Throws: `HarnessError` when there is no PostgreSQL, or initdb fails.
-    public init(settings: [String: String] = [:], fsync: Bool = true, binDirectory: String? = nil) throws {
-        let bin = try binDirectory ?? Self.findBinaries()
+    ///   - primary: A running server that this one is to be a streaming standby of.
+    /// - Throws: `HarnessError` when there is no PostgreSQL, or initdb or pg_basebackup fails.
+    public init(
+        settings: [String: String] = [:],
+        fsync: Bool = true,
+        binDirectory: String? = nil,
+        standbyOf primary: PostgresServer? = nil
+    ) throws {
+        let bin = try binDirectory ?? primary?.binDirectory ?? Self.findBinaries()
         self.binDirectory = bin
         port = try freePort()
         directory = try makeTemporaryDirectory("dbmazz-pg")
@@ -64,11 +70,20 @@ public final class PostgresServer: Sendable {
             }
             chown(directory, entry.pointee.pw_uid, entry.pointee.pw_gid)
         }
-        let initdb = Self.asOrdinaryUser(
-            bin + "/initdb",
-            ["-D", dataDirectory, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
-        )
-        try runProgram(initdb.executable, initdb.arguments)
+        let make =
+            if let primary {
+                Self.asOrdinaryUser(
+                    bin + "/pg_basebackup",
+                    ["-d", primary.url(), "-D", dataDirectory, "-R", "-X", "stream", "-c", "fast", "--no-sync"]
+                )
+            } else {
+                Self.asOrdinaryUser(
+                    bin + "/initdb",
+                    ["-D", dataDirectory, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
+                )
+            }
+        try runProgram(make.executable, make.arguments)
+        // Of a standby the primary's own come first: these win.
         try writeSettings(settings, fsync: fsync)
     }
 
