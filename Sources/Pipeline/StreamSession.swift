@@ -412,7 +412,7 @@ final class StreamSession {
             throw .failed(failure)
         case .abandoned:
             throw .stopped
-        case .done, .ready, .state, .position:
+        case .done, .ready, .state, .position, .order:
             break
         }
     }

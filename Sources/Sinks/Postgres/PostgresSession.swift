@@ -5,6 +5,8 @@ final class PostgresSession {
     let client: PostgresClient
     /// Whether triggers and foreign keys of the target are off.
     let isReplica: Bool
+    /// Whether temporary tables may be made.
+    let mayStage: Bool
     /// The server process, to end it from another session when this one is lost.
     let backend: Backend
     /// Statements to run before whatever comes next: what begins a transaction.
@@ -30,8 +32,10 @@ final class PostgresSession {
         client = try PostgresClient(config.keywords, deadline: deadline)
         isReplica = try PostgresSession.becomeReplica(client)
         let rows = try client.execute(
-            "SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()"
+            "SELECT backend_start, pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY') "
+                + "FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()"
         )
+        mayStage = rows.first?[1] == "t"
         backend = Backend(pid: client.backendPID, started: (rows.first?.first ?? nil) ?? "")
     }
 
@@ -62,8 +66,8 @@ final class PostgresSession {
             hasOrigin = true
             return true
         } catch {
-            // Not allowed, or no room for another origin (max_replication_slots).
-            guard error.sqlState == "42501" || error.sqlState == "53400" else { throw error }
+            // Not allowed, or no room for another origin (max_replication_slots), or for any.
+            guard ["42501", "53400", "55000"].contains(error.sqlState ?? "") else { throw error }
             return false
         }
     }

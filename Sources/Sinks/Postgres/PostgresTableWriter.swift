@@ -202,7 +202,7 @@ final class PostgresTableWriter {
     ) throws(PostgresWriteFailure) {
         guard !places.isEmpty else { return }
         let most = layout.fitsArrays ? PostgresTableWriter.mostInArrays : PostgresTableWriter.mostOneByOne
-        if places.count > most {
+        if places.count > most, context.session.mayStage {
             try stage(action, places, context, fold, &encoder)
         } else if places.count > 1, layout.fitsArrays {
             try flyArrays(action, places, context, fold, &encoder)
