@@ -26,6 +26,8 @@ final class PostgresSession {
 
     /// After so many uses the session's temporary tables are dropped: they age, and nobody vacuums them.
     private static let stagingLimit = 5_000
+    /// So many prepared statements cost a server process some ten megabytes.
+    private static let statementLimit = 2_000
 
     /// Connects.
     init(_ config: PostgresConfig, deadline: ContinuousClock.Instant) throws(PostgresError) {
@@ -107,14 +109,16 @@ final class PostgresSession {
     /// Forgets prepared statements after a flight that failed: nobody knows which of them exist.
     func forgetStatements() throws(PostgresError) {
         generation += 1
+        names = 0
         try client.execute("DEALLOCATE ALL")
     }
 
     /// Notes a use of a staging table.
     func stages() { stagingUses += 1 }
 
-    /// Between units: drops old temporary tables.
+    /// Between units: drops old temporary tables, and statements of which the server holds too many.
     func recycle() throws(PostgresError) {
+        if names >= PostgresSession.statementLimit { try forgetStatements() }
         guard stagingUses >= PostgresSession.stagingLimit else { return }
         stagingUses = 0
         try client.execute("DISCARD TEMP")

@@ -53,6 +53,8 @@ public final class PostgresSink: Sink {
     private static let callTimeout = Duration.seconds(60)
     private static let setupTimeout = Duration.seconds(600)
     private static let savepoint = "dbmazz_part"
+    /// Tables whose statements are kept; with more of them busy at once they begin anew.
+    private static let mostWriters = 1_000
 
     /// Checks the settings; touches nothing outside.
     public init(_ config: SinkConfig) throws(SinkError) {
@@ -372,6 +374,7 @@ public final class PostgresSink: Sink {
             if session.client.isInTransaction { try session.client.execute("ROLLBACK") }
             try session.recycle()
         }
+        if writers.count > PostgresSink.mostWriters { writers.removeAll() }
         isUnitOpen = true
         session.prologue = beginning(of: batch)
     }
