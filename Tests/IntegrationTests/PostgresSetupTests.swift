@@ -52,73 +52,6 @@ extension Integration {
             try rig.rig.stopDaemon()
         }
 
-        @Test("SINK_SCHEMA takes all tables into one schema")
-        func oneSchema() throws {
-            let rig = try PostgresRig(["SINK_SCHEMA": "replica"])
-            try rig.rig.makeTable()
-            try rig.rig.sql(
-                "CREATE SCHEMA other",
-                "CREATE TABLE other.t (id int PRIMARY KEY)",
-                "INSERT INTO other.t VALUES (7)"
-            )
-            try rig.rig.startStreaming()
-            try rig.rig.insert(10...12)
-            try rig.rig.catchUp()
-            #expect(try rig.value("SELECT string_agg(id::text, ',' ORDER BY id) FROM replica.t") == "1,2,3,10,11,12")
-            #expect(try rig.value("SELECT id FROM replica.other_t") == "7")
-            try rig.rig.stopDaemon()
-        }
-
-        @Test("every difference of every table is told at once, and the statements told mend them")
-        func differences() throws {
-            let rig = try PostgresRig()
-            try rig.rig.sql(
-                "CREATE TYPE public.mood AS ENUM ('sad', 'ok', 'happy')",
-                "CREATE TABLE public.a (id int PRIMARY KEY, v varchar(20), n numeric(12, 2), m public.mood, d date)",
-                "CREATE TABLE public.b (id int PRIMARY KEY, v text)",
-                "INSERT INTO public.b VALUES (1, 'x')"
-            )
-            try rig.run(
-                "CREATE TYPE public.mood AS ENUM ('sad', 'ok')",
-                """
-                CREATE TABLE public.a (id int, v varchar(10) NOT NULL, n numeric(10, 2), m public.mood,
-                  extra text NOT NULL, own text, load int DEFAULT 1 NOT NULL, i int GENERATED ALWAYS AS IDENTITY)
-                """,
-                "CREATE TABLE public.b (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text, l int GENERATED ALWAYS AS (length(v)) STORED)"
-            )
-            let error = try rig.rig.expectRefusal(
-                6,
-                "column \"v\" is character varying(10) instead of character varying(20)",
-                "column \"v\" is NOT NULL",
-                "column \"n\" is numeric(10,2) instead of numeric(12,2)",
-                "column \"d\" is missing",
-                "lacks the label 'happy'",
-                "column \"extra\" is not in the source",
-                "no unique index over the key"
-            )
-            #expect(!error.contains("public.b") && !error.contains("\"own\"") && !error.contains("\"load\""))
-            // What the error tells is what the operator runs.
-            for statement in error.split(separator: "; ").last?.split(separator: ";") ?? [] {
-                let text = statement.drop { $0 == " " }
-                guard text.hasPrefix("ALTER") else { continue }
-                try rig.run(String(text))
-            }
-            try rig.run(
-                "ALTER TABLE public.a ALTER v TYPE varchar(20), ALTER v DROP NOT NULL, ALTER n TYPE numeric(12, 2), "
-                    + "ALTER extra DROP NOT NULL, ADD COLUMN IF NOT EXISTS d date, ADD UNIQUE (id)",
-                "ALTER TYPE public.mood ADD VALUE IF NOT EXISTS 'happy'"
-            )
-            try rig.rig.sql("INSERT INTO public.a VALUES (1, 'twenty characters ok', 1.5, 'happy', 'infinity')")
-            try rig.rig.startStreaming()
-            try rig.rig.sql(
-                "INSERT INTO public.b SELECT i, 'y' FROM generate_series(2, 100) i",
-                "UPDATE public.b SET id = 500 WHERE id = 2"
-            )
-            try rig.rig.catchUp()
-            try rig.expectSame(["public.a", "public.b"], "adopted")
-            try rig.rig.stopDaemon()
-        }
-
         @Test("rows that the pipeline did not write are not removed by a copy, and taken as they are without one")
         func foreignRows() throws {
             let rig = try PostgresRig()
@@ -158,49 +91,6 @@ extension Integration {
             rig.daemon.setEnvironment("SINK_DELETE_MODE", "hard")
             rig.daemon.setEnvironment("SINK_AUDIT_COLUMNS", "false")
             try rig.rig.expectRefusal(6, "marks deleted rows, and SINK_AUDIT_COLUMNS is false")
-        }
-
-        @Test("validate names the triggers and foreign keys that will fire, the statements, and changes nothing")
-        func validate() throws {
-            let rig = try PostgresRig(role: "plain")
-            try rig.rig.sql(
-                "CREATE TABLE public.p (id int PRIMARY KEY)",
-                "CREATE TABLE public.c (id int PRIMARY KEY, p int)"
-            )
-            let url = rig.target.url(database: rig.database, user: "plain")
-            let owner = try PgClient(url)
-            try owner.execute(
-                "CREATE TABLE public.p (id int PRIMARY KEY); CREATE TABLE public.c (id int PRIMARY KEY, p int REFERENCES public.p)"
-            )
-            try owner.execute("CREATE FUNCTION public.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'")
-            try owner.execute("CREATE TRIGGER watch BEFORE INSERT ON public.c FOR EACH ROW EXECUTE FUNCTION public.f()")
-            try rig.rig.sql("CREATE TABLE public.new (id int PRIMARY KEY)")
-            rig.daemon.setArguments(["validate"])
-            try rig.daemon.start()
-            #expect(rig.daemon.waitForExit() == .exited(0), "\(rig.daemon.logTail())")
-            let output = readText(rig.daemon.standardOutputFile) ?? ""
-            for text in [
-                "trigger watch of the target fires", "foreign key c_p_fkey of the target fires",
-                "will run: CREATE TABLE \"public\".\"new\" (\"id\" integer, PRIMARY KEY (\"id\"))",
-            ] { #expect(output.contains(text), "\(text) is not in \(output)") }
-            #expect(
-                try rig.value("SELECT to_regclass('public.new') IS NULL AND to_regnamespace('dbmazz') IS NULL") == "t"
-            )
-            rig.daemon.setArguments([])
-        }
-
-        @Test("what the role may not do is told with the privilege that is missing, before anything is copied")
-        func privileges() throws {
-            let rig = try PostgresRig(role: "plain")
-            try rig.rig.makeTable()
-            try rig.run("ALTER DATABASE copy OWNER TO postgres")
-            try rig.rig.expectRefusal(2, "SQLSTATE 42501", "permission denied for database copy", "grant")
-            try rig.run("GRANT CREATE ON DATABASE copy TO plain", "GRANT CREATE ON SCHEMA public TO plain")
-            try rig.rig.startStreaming()
-            try rig.rig.insert(10...200)
-            try rig.rig.catchUp()
-            try rig.expectSame(["public.t"], "granted")
-            try rig.rig.stopDaemon()
         }
 
         @Test(
