@@ -62,7 +62,8 @@ WORKLOADS = {
     "delete-small": Workload(f"{ROWS // 2} deletes by key, ten a transaction",
                              lambda db: (fill("gone", ROWS)(db), db.sql("CREATE SEQUENCE gone_id")),
                              lambda db: pgbench(db, {GONE: 1}, ROWS // 20)),
-    "catch-up": Workload(f"a backlog of everything: {ROWS // 10} small transactions, {ROWS // 5} changes in two bulk ones",
+    "catch-up": Workload(f"a backlog of everything: {ROWS // 10} small transactions, between them an insert of {ROWS // 10} rows "
+                         f"and an update of {SCALE * 10_000}",
                          mixed_setup, mixed_load),
 }
 
@@ -225,7 +226,7 @@ def prepare(servers, setup):
 
 KINDS = {"subscription": Subscription, "subscription-sync": SynchronousSubscription, "ours": Ours}
 # The limit is always there: ratios to it are the result.
-COMPETITORS = ["limit", *(c for c in os.environ.get("BENCH_COMPETITORS", "subscription,ours").split(",") if c in KINDS)]
+COMPETITORS = ["limit", *(c for c in os.environ.get("BENCH_COMPETITORS", "subscription,subscription-sync,ours").split(",") if c in KINDS)]
 
 
 def measure(servers, name, workload):
