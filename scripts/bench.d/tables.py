@@ -44,7 +44,8 @@ def run(source, target, publication, sink):
             return daemon.cpu(), sender.total(), backends.total()
 
         before, count = used(), int(source.sql("SELECT last_value FROM ids"))
-        subprocess.run(pgbench_command(source, "-f", script.name, "-R", str(RATE), "-T", str(SECONDS)), check=True, capture_output=True)
+        load = pgbench_command(source, "-f", script.name, "-R", str(RATE), "-T", str(SECONDS))
+        subprocess.run(load, check=True, capture_output=True)
         daemon.wait_for(source, slot, source.wal_end())
         count = int(source.sql("SELECT last_value FROM ids")) - count
         cpu = [(b - a) / count * 1e6 for a, b in zip(before, used())]
