@@ -1,5 +1,5 @@
 """Servers, the daemon, and what processes use."""
-import contextlib, glob, os, pwd, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
+import atexit, contextlib, glob, os, pwd, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.environ.get("DBMAZZ_BIN", f"{ROOT}/.build-release/release/dbmazz-sink")
@@ -35,7 +35,8 @@ class Session:
         self.server, self.database = server, database
         self.url = f"postgres://postgres@127.0.0.1:{server.port}/{database}"
         self.psql = subprocess.Popen([f"{PG}/psql", "-XAtq", "-v", "ON_ERROR_STOP=1", self.url], stdin=subprocess.PIPE,
-                                     stdout=subprocess.PIPE, text=True, bufsize=1)
+                                     stdout=subprocess.PIPE, text=True, bufsize=1,
+                                     env={**os.environ, "PGOPTIONS": "-c client_min_messages=warning"})
 
     def sql(self, text):
         self.psql.stdin.write(text + ";\n\\echo @@\n")
@@ -132,6 +133,7 @@ class Daemon:
         self.start = time.monotonic()
         with open(self.log, "w") as log:
             self.process = subprocess.Popen([BIN], env=env, cwd=directory, stdout=stdout, stderr=log)
+        atexit.register(self.process.kill)
 
     def cpu(self):
         return cpu(self.process.pid)

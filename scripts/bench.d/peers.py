@@ -1,5 +1,5 @@
 """The same changes read by other tools: Debezium's embedded engine with a counting handler, mq-bridge into a file."""
-import os, subprocess, sys, tempfile, time
+import atexit, os, subprocess, sys, tempfile, time
 
 from common import COLUMNS, FILL, PATIENCE, ROOT, ROUNDS, ROWS, SMALL, SMALL_TABLE, Daemon, cpu, medians, memory, note, pgbench
 from common import recvlogical, table, watched
@@ -24,6 +24,7 @@ def start(command, **kwargs):
     started = time.monotonic()
     process = subprocess.Popen(command, stdin=subprocess.PIPE, **kwargs)
     process.started = started
+    atexit.register(process.kill)
     return process
 
 

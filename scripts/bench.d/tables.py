@@ -1,11 +1,11 @@
 """Ten thousand published tables, 50 of them busy: what the start takes, and whether a transaction costs more than with 50."""
 import subprocess, tempfile, time
+from concurrent.futures import ThreadPoolExecutor
 
 from common import RATE, ROUNDS, SECONDS, Cpu, Daemon, medians, note, number, pgbench_command, table
 
 TABLES = number("BENCH_TABLES", 10_000)
 BUSY = 50
-SLOT = "ours"
 
 
 def create(db):
@@ -21,59 +21,54 @@ SCRIPT = (f"\\set t random(1, {BUSY})\n\\set id random(1, 1000)\nBEGIN;\nUPDATE 
           "INSERT INTO t:t SELECT nextval('ids'), 1, 'new';\nCOMMIT;\n")
 
 
-def run(servers, publication, sink):
+def run(source, target, publication, sink):
     """Start-up in seconds, peak of memory in MB, then CPU of daemon, walsender and target in µs a transaction."""
-    source = servers[0].create("load", "start")
-    target = servers[1].create("run", "start")
-    source.sql(f"SELECT pg_create_logical_replication_slot('{SLOT}','pgoutput')")
-    settings = {"SINK_TYPE": sink, "SOURCE_PUBLICATION_NAME": publication, **({"SINK_URL": target.url} if sink == "postgres" else {})}
+    slot, url = "ours", {"SINK_URL": target.url} if sink == "postgres" else {}
+    source.sql(f"SELECT pg_create_logical_replication_slot('{slot}','pgoutput')")
     with tempfile.TemporaryDirectory() as directory, tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(SCRIPT)
         script.flush()
-        daemon = Daemon(source, directory, SLOT, **settings)
+        daemon = Daemon(source, directory, slot, SINK_TYPE=sink, SOURCE_PUBLICATION_NAME=publication, **url)
         start = daemon.wait_for_log("streaming")
-        daemon.wait_for(source, SLOT, source.wal_end())
+        daemon.wait_for(source, slot, source.wal_end())
         time.sleep(2)
         # Every busy table once, so that what is done for a table at its first change is not counted.
         warm = pgbench_command(source, "-f", script.name, "-t", "100")
         subprocess.run(warm, check=True, capture_output=True)
-        daemon.wait_for(source, SLOT, source.wal_end())
+        daemon.wait_for(source, slot, source.wal_end())
 
         def used():
             sender, backends = Cpu(), Cpu()
-            sender.look(source.sql(f"SELECT active_pid FROM pg_replication_slots WHERE slot_name='{SLOT}'").split())
+            sender.look(source.sql(f"SELECT active_pid FROM pg_replication_slots WHERE slot_name='{slot}'").split())
             backends.look(target.sql("SELECT pid FROM pg_stat_activity WHERE application_name='dbmazz-sink'").split())
             return daemon.cpu(), sender.total(), backends.total()
 
         before, count = used(), int(source.sql("SELECT last_value FROM ids"))
-        subprocess.run(pgbench_command(source, "-f", script.name, "-R", str(RATE), "-T", str(SECONDS)), check=True, capture_output=True)
-        daemon.wait_for(source, SLOT, source.wal_end())
+        load = pgbench_command(source, "-f", script.name, "-R", str(RATE), "-T", str(SECONDS))
+        subprocess.run(load, check=True, capture_output=True)
+        daemon.wait_for(source, slot, source.wal_end())
         count = int(source.sql("SELECT last_value FROM ids")) - count
         cpu = [(b - a) / count * 1e6 for a, b in zip(before, used())]
         peak = daemon.memory()["VmHWM"]
         daemon.stop()
-    source.drop_slot(SLOT)
-    for db in source, target:
-        db.close()
-    servers[0].drop("load")
-    servers[1].drop("run")
+    source.drop_slot(slot)
+    # The next run adopts the same tables: to make databases with so many anew would take minutes.
+    target.sql("DROP SCHEMA IF EXISTS dbmazz CASCADE")
     return start, peak, *cpu
 
 
 def bench(*servers):
     print(f"\n### {TABLES} published tables, {BUSY} of them busy, {RATE} transactions a second\n", flush=True)
-    for server in servers:
-        db = server.create("start")
-        create(db)
-        if server is servers[0]:
-            busy = ", ".join(f"t{i + 1}" for i in range(BUSY))
-            db.sql(f"CREATE PUBLICATION many FOR ALL TABLES; CREATE PUBLICATION few FOR TABLE {busy}")
-        db.close()
+    source, target = databases = [server.create("load") for server in servers]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(create, databases))
+    busy = ", ".join(f"t{i + 1}" for i in range(BUSY))
+    source.sql(f"CREATE PUBLICATION many FOR ALL TABLES; CREATE PUBLICATION few FOR TABLE {busy}")
     rows, cases = [], [(sink, publication) for sink in ("null", "postgres") for publication in ("few", "many")]
     results = {case: [] for case in cases}
     for i in range(ROUNDS):
         for sink, publication in cases[::-1] if i % 2 else cases:
-            results[sink, publication].append(run(servers, publication, sink))
+            results[sink, publication].append(run(source, target, publication, sink))
             note(f"{sink} {publication}: " + " ".join(f"{x:.2f}" for x in results[sink, publication][-1]))
     for sink, publication in cases:
         rows.append([sink, f"{TABLES if publication == 'many' else BUSY}", *medians(results[sink, publication])])
