@@ -294,11 +294,11 @@ final class PostgresClient {
         pending.append(expectation)
     }
 
-    /// Sends a statement with text parameters.
-    func flyQuery(_ sql: String, _ parameters: [String?], _ expectation: Expectation) throws(PostgresError) {
+    /// Sends the execution of a prepared statement with text parameters.
+    func flyExecute(_ name: String, _ parameters: [String?], _ expectation: Expectation) throws(PostgresError) {
         try enterPipeline()
         let sent = withOptionalCStrings(parameters) {
-            PQsendQueryParams(handle, sql, Int32(parameters.count), nil, $0, nil, nil, 0)
+            PQsendQueryPrepared(handle, name, Int32(parameters.count), $0, nil, nil, 0)
         }
         guard sent == 1 else { throw lost() }
         pending.append(expectation)

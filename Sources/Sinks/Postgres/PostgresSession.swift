@@ -14,6 +14,8 @@ final class PostgresSession {
     /// Prepared statements of an earlier generation are gone.
     private(set) var generation = 0
     private var names = 0
+    /// Statements with a name of their own that are prepared.
+    private var named: Set<String> = []
     private var hasOrigin = false
     /// How often a staging table was filled.
     private var stagingUses = 0
@@ -85,6 +87,9 @@ final class PostgresSession {
 
     // MARK: Statements
 
+    /// Whether a statement with a name of its own has to be prepared again; from here on it counts as prepared.
+    func needsPreparation(of name: String) -> Bool { named.insert(name).inserted }
+
     /// A name for a prepared statement.
     func nextName() -> String {
         names += 1
@@ -110,6 +115,7 @@ final class PostgresSession {
     func forgetStatements() throws(PostgresError) {
         generation += 1
         names = 0
+        named.removeAll()
         try client.execute("DEALLOCATE ALL")
     }
 

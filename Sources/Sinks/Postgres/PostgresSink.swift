@@ -41,7 +41,6 @@ public final class PostgresSink: Sink {
     private var writers: [TableRef: PostgresTableWriter] = [:]
     /// Whether a transaction is open, or what opens it is about to be sent.
     private var isUnitOpen = false
-    private var moveGeneration: Int?
     private var isOriginSet = false
 
     /// In which form values are to come: binary unless some column cannot travel so.
@@ -563,11 +562,12 @@ public final class PostgresSink: Sink {
         let parameters = moveParameters(position)
         try fly(PostgresSink.moveOperation) { () throws(PostgresError) in
             try session.flyPrologue()
-            try session.client.flyQuery(
-                PostgresState.moveSQL,
-                parameters,
-                PostgresClient.Expectation(operation: PostgresSink.moveOperation, rows: 1)
-            )
+            let expectation = PostgresClient.Expectation(operation: PostgresSink.moveOperation, rows: 1)
+            if session.needsPreparation(of: PostgresSink.moveName) {
+                let preparation = PostgresClient.Expectation(operation: "prepare statement")
+                try session.client.flyPrepare(PostgresSink.moveName, PostgresState.moveSQL, preparation)
+            }
+            try session.client.flyExecute(PostgresSink.moveName, parameters, expectation)
         }
     }
 
