@@ -63,4 +63,4 @@ format: ## bring the sources into shape
 	swift format --in-place --parallel --recursive Sources Tests Package.swift
 
 clean: ## remove what was built and fetched
-	rm -rf .build .build-release .build-tsan .build-asan .build-servers .build-systemd .build-image .build-deploy
+	rm -rf .build .build-release .build-tsan .build-asan .build-servers .build-systemd .build-image .build-deploy .build-peers

@@ -125,6 +125,9 @@ public protocol Sink: AnyObject, SendableMetatype {
     /// Empties the tables and remembers that their copy has begun. Batches of rows follow, then ``finishCopy(of:at:position:)``.
     func beginCopy(of tables: [TableSchema]) async throws(SinkError)
 
+    /// In which order the tables are best copied, as indexes; asked after ``beginCopy(of:)``. The default is the order given.
+    func copyOrder(of tables: [TableSchema]) async throws(SinkError) -> [Int]
+
     /// Remembers that the tables hold exactly what the source had at `consistentPoint`, and the position if one is given.
     func finishCopy(of tables: [TableSchema], at consistentPoint: LSN, position: SourcePosition?)
         async throws(SinkError)

@@ -49,6 +49,9 @@ extension Sink {
     /// For a sink of which there is only one.
     public var target: String { Self.name }
 
+    /// For a sink whose tables do not depend on each other.
+    public func copyOrder(of tables: [TableSchema]) async throws(SinkError) -> [Int] { Array(tables.indices) }
+
     /// For a sink that has nothing to warn of.
     public var warnings: [String] { [] }
 

@@ -33,7 +33,7 @@ struct InitialCopy {
     ) throws(SessionEnd) -> LSN {
         logger.info("copy begins", metadata: ["tables": .stringConvertible(tables.count)])
         try requireClaim()
-        _ = try link.call(.beginCopy(schemas))
+        guard case .order(let order) = try link.call(.beginCopy(schemas)) else { throw .stopped }
         let point: LSN
         let rows: Int?
         do throws(SourceError) {
@@ -54,7 +54,7 @@ struct InitialCopy {
             format: format
         )
         do throws(SessionEnd) {
-            try copyAll(tables, connection, &copier)
+            try copyAll(tables, order, connection, &copier)
         } catch {
             // The sink may be stuck: the source is not to wait for this session meanwhile.
             connection.hangUp()
@@ -67,10 +67,12 @@ struct InitialCopy {
 
     private func copyAll(
         _ tables: [SourceTable],
+        _ order: [Int],
         _ connection: PostgresConnection,
         _ copier: inout TableCopier
     ) throws(SessionEnd) {
-        for (index, table) in tables.enumerated() {
+        for index in order {
+            let table = tables[index]
             let before = copier.rows
             monitor.copies(table.ref)
             try copier.copy(table, index: UInt32(index), from: connection)

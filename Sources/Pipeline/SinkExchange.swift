@@ -21,6 +21,8 @@ enum SinkReply: Sendable {
     case ready(TupleFormat)
     case state(PipelineState?)
     case position(SourcePosition?)
+    /// A copy may begin; the tables in the order that suits the sink, as indexes.
+    case order([Int])
     case written(CdcBatch, SinkResult)
     /// A later part of a unit failed: what was written of it is void, the source has to send it again.
     case unitLost(CdcBatch, SinkError)

@@ -100,7 +100,9 @@ actor SinkLane {
             try await sink.setup(tables, for: pipeline)
             for warning in sink.warnings { logger.warning("target", metadata: ["warning": "\(warning)"]) }
             return .ready(sink.tupleFormat)
-        case .beginCopy(let tables): try await sink.beginCopy(of: tables)
+        case .beginCopy(let tables):
+            try await sink.beginCopy(of: tables)
+            return .order(try await sink.copyOrder(of: tables))
         case .finishCopy(let tables, let point, let position):
             try await sink.finishCopy(of: tables, at: point, position: position)
         case .durablePosition: return .position(try await sink.durablePosition())

@@ -37,6 +37,7 @@ final class StreamSession {
     /// Whether a transaction's commit has not arrived; ``open`` is that transaction.
     @exclusivity(unchecked) private var isInTransaction = false
     @exclusivity(unchecked) private var open = OpenTransaction()
+    private var gathering = Gathering()
     @exclusivity(unchecked) private var isReplyWanted = false
     private var lastReported = LSN.zero
     private var lastStatus: ContinuousClock.Instant = .now
@@ -95,7 +96,7 @@ final class StreamSession {
             tellMonitor()
             try tickWhileBusy()
             try source { () throws(SourceError) in try sendStatusIfDue(.now) }
-            try wait(isBusy: messages > 0)
+            try wait(after: messages)
         }
     }
 
@@ -171,13 +172,15 @@ final class StreamSession {
     }
 
     /// Sleeps until something is to be done.
-    private func wait(isBusy: Bool) throws(SessionEnd) {
+    private func wait(after messages: Int) throws(SessionEnd) {
         let now = ContinuousClock.now
         let socket = hasRoom ? connection.socket : -1
-        if isBusy, socket >= 0 {
+        if messages > 0, socket >= 0 {
             // The kernel has nothing: rows come one wake-up each unless they are given a moment to gather.
             if linux_wait(socket, Int16(POLLIN), -1, -1, 0) == 0 {
-                link.stop.pause(nanoseconds: StreamOptions.coalesceNanoseconds)
+                link.stop.pause(nanoseconds: gathering.pause(after: messages))
+            } else {
+                gathering.add(messages)
             }
             return try source { () throws(SourceError) in try connection.readSocket() }
         }
@@ -412,7 +415,7 @@ final class StreamSession {
             throw .failed(failure)
         case .abandoned:
             throw .stopped
-        case .done, .ready, .state, .position:
+        case .done, .ready, .state, .position, .order:
             break
         }
     }

@@ -246,7 +246,7 @@ extension Integration {
 
             try client.execute("BEGIN; SELECT * FROM public.t WHERE id = 3 FOR UPDATE")
             try rig.rig.sql("UPDATE public.t SET v = 'changed' WHERE id = 3")
-            try rig.rig.awaitLog("sink waits") { $0["cause"]?.contains("in time") == true }
+            try rig.rig.awaitLog("sink waits") { $0["cause"]?.contains("55P03") == true }
             try client.execute("COMMIT")
             let changed = try eventually(within: .seconds(20)) {
                 try rig.value("SELECT v FROM public.t WHERE id = 3") == "changed"

@@ -143,7 +143,7 @@ extension Integration {
                 """
                 SELECT DISTINCT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'v'
                 JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type e ON e.oid = t.typelem
-                WHERE c.relkind = 'r' AND (t.typtype = 'c' OR e.typtype = 'c' OR t.typname LIKE 'reg%' OR t.typname = 'textrange' OR t.typname IN ('int2vector', 'oidvector'))
+                WHERE c.relkind = 'r' AND (t.typtype = 'c' OR e.typtype = 'c' OR t.typname LIKE 'reg%' OR t.typname = 'textrange' OR t.typname IN ('int2vector', 'oidvector', 'tsquery'))
                 """
             ).compactMap { $0[0] }
             let tables = matrix.tables.filter { name in !textual.contains { name.hasSuffix(".\($0)") } }

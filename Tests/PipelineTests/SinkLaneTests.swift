@@ -197,7 +197,7 @@ struct SinkLaneTests {
         ])
         try await withLane(script) { exchange in
             guard case .done = try await ask(exchange, .validate) else { throw Unexpected("validate") }
-            guard case .done = try await ask(exchange, .beginCopy([])) else { throw Unexpected("beginCopy") }
+            guard case .order([]) = try await ask(exchange, .beginCopy([])) else { throw Unexpected("beginCopy") }
             guard case .position(let position) = try await ask(exchange, .durablePosition) else {
                 throw Unexpected("position")
             }

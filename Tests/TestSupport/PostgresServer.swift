@@ -93,6 +93,7 @@ public final class PostgresServer: Sendable {
     ///   - version: The major version, whose binaries scripts/install-servers has fetched; nil for the default one.
     ///   - settings: As for the initializer.
     ///   - fsync: As for the initializer.
+    /// - Returns: The running cluster.
     /// - Throws: As the initializer and `start()`.
     public static func started(
         version: Int? = nil,

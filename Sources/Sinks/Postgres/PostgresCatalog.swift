@@ -13,6 +13,8 @@ struct PostgresTable {
         var hasDefault: Bool
         /// Whether values are computed, so that none can be written.
         var isGenerated: Bool
+        /// Whether it is an identity column, which cannot be NULL.
+        var isIdentity: Bool
         /// `GENERATED ALWAYS AS IDENTITY`: an insert has to override, an update cannot.
         var isIdentityAlways: Bool
     }
@@ -30,6 +32,8 @@ struct PostgresTable {
     var oid: UInt32
     /// Whether rows can be copied into it: a table or a partitioned one.
     var isTable: Bool
+    /// What the role may not do with it, of SELECT, INSERT, UPDATE and DELETE.
+    var missingPrivileges: [String]
     var columns: [Column] = []
     var keys: [Key] = []
 
@@ -53,7 +57,9 @@ struct PostgresCatalog {
         guard !names.isEmpty else { return [:] }
         let rows = try client.query(
             """
-            SELECT n.nspname, c.relname, c.oid, c.relkind IN ('r', 'p')
+            SELECT n.nspname, c.relname, c.oid, c.relkind IN ('r', 'p'), (
+                SELECT pg_catalog.string_agg(p, ',') FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p
+                WHERE NOT pg_catalog.has_table_privilege(c.oid, p))
             FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) AS w(s, t)
             JOIN pg_catalog.pg_namespace n ON n.nspname = w.s
             JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = w.t
@@ -63,7 +69,9 @@ struct PostgresCatalog {
         var byOID: [UInt32: (TableRef, PostgresTable)] = [:]
         for row in rows {
             guard let schema = row[0], let name = row[1], let oid = row[2].flatMap({ UInt32($0) }) else { continue }
-            byOID[oid] = (TableRef(schema: schema, name: name), PostgresTable(oid: oid, isTable: row[3] == "t"))
+            let missing = (row[4] ?? "").split(separator: ",").map(String.init)
+            let table = PostgresTable(oid: oid, isTable: row[3] == "t", missingPrivileges: missing)
+            byOID[oid] = (TableRef(schema: schema, name: name), table)
         }
         guard !byOID.isEmpty else { return [:] }
         let oids = PostgresCatalog.array(byOID.keys.map(String.init))
@@ -90,7 +98,7 @@ struct PostgresCatalog {
             """
             SELECT a.attrelid, a.attname, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
                    a.atthasdef OR a.attidentity <> '', a.attgenerated <> '', a.attidentity = 'a',
-                   pg_catalog.format_type(a.atttypid, -1)
+                   pg_catalog.format_type(a.atttypid, -1), a.attidentity <> ''
             FROM pg_catalog.pg_attribute a
             WHERE a.attrelid = ANY($1::pg_catalog.oid[]) AND a.attnum > 0 AND NOT a.attisdropped
             ORDER BY a.attrelid, a.attnum
@@ -109,6 +117,7 @@ struct PostgresCatalog {
             isNotNull: row[4] == "t",
             hasDefault: row[5] == "t",
             isGenerated: row[6] == "t",
+            isIdentity: row[9] == "t",
             isIdentityAlways: row[7] == "t"
         )
     }
@@ -135,6 +144,29 @@ struct PostgresCatalog {
             """,
             [oids]
         )
+    }
+
+    /// The tables that each table's foreign keys point to.
+    func parents(of names: [TableRef]) throws(PostgresError) -> [TableRef: Set<TableRef>] {
+        let rows = try client.query(
+            """
+            SELECT n.nspname, c.relname, pn.nspname, p.relname FROM pg_catalog.pg_constraint k
+            JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+            JOIN pg_catalog.pg_class p ON p.oid = k.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
+            JOIN unnest($1::text[], $2::text[]) w(s, t) ON n.nspname = w.s AND c.relname = w.t
+            WHERE k.contype = 'f'
+            """,
+            [PostgresCatalog.array(names.map(\.schema)), PostgresCatalog.array(names.map(\.name))]
+        )
+        var parents: [TableRef: Set<TableRef>] = [:]
+        for row in rows {
+            guard let schema = row[0], let name = row[1], let parentSchema = row[2], let parent = row[3] else {
+                continue
+            }
+            let parentRef = TableRef(schema: parentSchema, name: parent)
+            parents[TableRef(schema: schema, name: name), default: []].insert(parentRef)
+        }
+        return parents
     }
 
     /// An array literal.

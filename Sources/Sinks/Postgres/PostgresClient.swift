@@ -16,11 +16,12 @@ final class PostgresClient {
 
     /// Settings that values and waits depend on, whatever the role's defaults are.
     ///
-    /// The keepalives are the server's: a daemon that vanished must not keep its locks.
+    /// The keepalives are the server's: a daemon that vanished must not keep its locks. Nobody's lock is waited for longer than
+    /// two seconds at a time, so that a daemon that is to stop stops.
     private static let pinnedSettings = """
         SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET timezone = 'UTC'; SET extra_float_digits = 3;
         SET bytea_output = 'hex'; SET xmloption = 'content'; SET search_path = ''; SET row_security = off;
-        SET standard_conforming_strings = on; SET statement_timeout = 0; SET lock_timeout = 0;
+        SET standard_conforming_strings = on; SET statement_timeout = 0; SET lock_timeout = '2s';
         SET idle_in_transaction_session_timeout = 0; SET default_transaction_isolation = 'read committed';
         SET default_transaction_deferrable = off; SET check_function_bodies = off; SET client_min_messages = error;
         SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;

@@ -105,10 +105,16 @@ struct PostgresError: Error {
             message = PostgresError.oneLine(PQresultErrorMessage(result).map { String(cString: $0) } ?? primary)
             return
         }
-        message = PostgresError.quotesValues(sqlState) ? PostgresError.condition(sqlState) : primary
+        let context = field("W") ?? ""
+        // What a function of the target says is its author's choice, and may be a value of the row.
+        let isRaised = field("R") == "exec_stmt_raise" || context.hasPrefix("PL/")
+        message =
+            isRaised
+            ? "a trigger or function of the target raised it"
+            : PostgresError.quotesValues(sqlState) ? PostgresError.condition(sqlState) : primary
         let names = [("constraint", "n"), ("column", "c"), ("type", "d")] as [(String, Character)]
         constraint = names.lazy.compactMap { name, code in field(code).map { "\(name) \"\($0)\"" } }.first
-        if constraint == nil, let context = field("W") { constraint = PostgresError.copiedColumn(context) }
+        if constraint == nil { constraint = PostgresError.copiedColumn(context) }
     }
 
     init(_ reason: Reason, _ message: String) {

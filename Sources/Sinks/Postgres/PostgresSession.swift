@@ -5,6 +5,8 @@ final class PostgresSession {
     let client: PostgresClient
     /// Whether triggers and foreign keys of the target are off.
     let isReplica: Bool
+    /// Whether temporary tables may be made.
+    let mayStage: Bool
     /// The server process, to end it from another session when this one is lost.
     let backend: Backend
     /// Statements to run before whatever comes next: what begins a transaction.
@@ -24,14 +26,18 @@ final class PostgresSession {
 
     /// After so many uses the session's temporary tables are dropped: they age, and nobody vacuums them.
     private static let stagingLimit = 5_000
+    /// So many prepared statements cost a server process some ten megabytes.
+    private static let statementLimit = 2_000
 
     /// Connects.
     init(_ config: PostgresConfig, deadline: ContinuousClock.Instant) throws(PostgresError) {
         client = try PostgresClient(config.keywords, deadline: deadline)
         isReplica = try PostgresSession.becomeReplica(client)
         let rows = try client.execute(
-            "SELECT backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()"
+            "SELECT backend_start, pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY') "
+                + "FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()"
         )
+        mayStage = rows.first?[1] == "t"
         backend = Backend(pid: client.backendPID, started: (rows.first?.first ?? nil) ?? "")
     }
 
@@ -62,8 +68,8 @@ final class PostgresSession {
             hasOrigin = true
             return true
         } catch {
-            // Not allowed, or no room for another origin (max_replication_slots).
-            guard error.sqlState == "42501" || error.sqlState == "53400" else { throw error }
+            // Not allowed, or no room for another origin (max_replication_slots), or for any.
+            guard ["42501", "53400", "55000"].contains(error.sqlState ?? "") else { throw error }
             return false
         }
     }
@@ -103,14 +109,16 @@ final class PostgresSession {
     /// Forgets prepared statements after a flight that failed: nobody knows which of them exist.
     func forgetStatements() throws(PostgresError) {
         generation += 1
+        names = 0
         try client.execute("DEALLOCATE ALL")
     }
 
     /// Notes a use of a staging table.
     func stages() { stagingUses += 1 }
 
-    /// Between units: drops old temporary tables.
+    /// Between units: drops old temporary tables, and statements of which the server holds too many.
     func recycle() throws(PostgresError) {
+        if names >= PostgresSession.statementLimit { try forgetStatements() }
         guard stagingUses >= PostgresSession.stagingLimit else { return }
         stagingUses = 0
         try client.execute("DISCARD TEMP")

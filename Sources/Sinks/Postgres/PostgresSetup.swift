@@ -24,6 +24,8 @@ struct PostgresSetup {
         var statements: [String] = []
         var differences: [Difference] = []
         var columns: [TablePlan.Column] = []
+        /// Whether a privilege is missing: then it is not the tables that have to be mended.
+        var isForbidden = false
     }
 
     private static let tablesAtOnce = 500
@@ -36,6 +38,7 @@ struct PostgresSetup {
 
     /// What ``Sink/setup(_:for:)`` would do and refuse; changes nothing.
     mutating func plan(_ tables: [TableSchema]) throws(PostgresSetupFailure) -> [TablePlan] {
+        try refuseWithoutState()
         let verdicts = try judge(tables)
         let warnings = try firing(tables)
         return zip(tables, verdicts).map { table, verdict in
@@ -53,7 +56,8 @@ struct PostgresSetup {
     /// Creates what is missing; in parts, each of which is there or is not.
     mutating func run(_ tables: [TableSchema]) throws(PostgresSetupFailure) {
         let verdicts = try judge(tables)
-        try PostgresSetup.report(verdicts.flatMap(\.differences))
+        let kind: SinkError.Kind = verdicts.contains(where: \.isForbidden) ? .configuration : .schemaMismatch
+        try PostgresSetup.report(verdicts.flatMap(\.differences), kind)
         do throws(PostgresError) {
             let typeStatements = try missingTypes(tables)
             let schemas = try missingSchemas(Set(tables.map { target($0).schema }))
@@ -69,6 +73,25 @@ struct PostgresSetup {
         } catch {
             throw .server(error, "create tables")
         }
+    }
+
+    /// The bookkeeping needs a schema of its own.
+    private func refuseWithoutState() throws(PostgresSetupFailure) {
+        do throws(PostgresError) {
+            guard try !PostgresState(client: client).mayCreate() else { return }
+        } catch {
+            throw .server(error, "look for state tables")
+        }
+        let schema = TableRef.positionState.schema
+        throw .differs(
+            SinkError(
+                .configuration,
+                operation: "set up sink",
+                cause:
+                    "the role may not make the schema \(schema) and its tables, in which the sink keeps its position",
+                remedy: "GRANT CREATE ON DATABASE … TO the role, or CREATE SCHEMA \(schema) AUTHORIZATION the role;"
+            )
+        )
     }
 
     private func execute(_ statements: [String]) throws(PostgresError) {
@@ -206,6 +229,7 @@ struct PostgresSetup {
             comparison.compare(wanted)
             verdict.differences = comparison.differences
             verdict.statements = comparison.additions
+            verdict.isForbidden = comparison.isForbidden
         } else {
             verdict.statements = creation(of: table, name, wanted)
         }
@@ -372,7 +396,7 @@ struct PostgresSetup {
     }
 
     /// Everything that differs, in one error.
-    static func report(_ differences: [Difference]) throws(PostgresSetupFailure) {
+    static func report(_ differences: [Difference], _ kind: SinkError.Kind) throws(PostgresSetupFailure) {
         guard let first = differences.first else { return }
         let isOne = differences.allSatisfy { $0.table == first.table }
         let causes = differences.map { isOne ? $0.cause : "\($0.table): \($0.cause)" }
@@ -380,7 +404,7 @@ struct PostgresSetup {
         for difference in differences where !remedies.contains(difference.remedy) { remedies.append(difference.remedy) }
         throw .differs(
             SinkError(
-                .schemaMismatch,
+                kind,
                 operation: "set up sink",
                 table: isOne ? first.table : nil,
                 cause: causes.joined(separator: "; "),

@@ -53,6 +53,8 @@ public final class PostgresSink: Sink {
     private static let callTimeout = Duration.seconds(60)
     private static let setupTimeout = Duration.seconds(600)
     private static let savepoint = "dbmazz_part"
+    /// Tables whose statements are kept; with more of them busy at once they begin anew.
+    private static let mostWriters = 1_000
 
     /// Checks the settings; touches nothing outside.
     public init(_ config: SinkConfig) throws(SinkError) {
@@ -129,9 +131,7 @@ public final class PostgresSink: Sink {
         writers.removeAll()
         let state = PostgresState(client: session.client)
         try perform("create state tables") { () throws(PostgresError) in
-            if try !state.exists() {
-                try session.client.execute(PostgresState.creation.joined(separator: ";"))
-            }
+            try state.create()
         }
         try checkIdentity(state, pipeline)
         var setup = PostgresSetup(
@@ -238,6 +238,26 @@ public final class PostgresSink: Sink {
             for part in statements.parts(of: 100) { try session.client.execute(part.joined(separator: ";")) }
             try state.setConsistentPoint(nil, of: tables, pipeline.name)
         }
+    }
+
+    /// Parents before children, where foreign keys of the target hold while the copy goes on.
+    public func copyOrder(of tables: [TableSchema]) async throws(SinkError) -> [Int] {
+        let session = try connected(for: PostgresSink.setupTimeout)
+        guard !session.isReplica else { return Array(tables.indices) }
+        let targets = tables.map { names[$0.ref] ?? $0.ref }
+        let parents = try perform("read foreign keys") { () throws(PostgresError) in
+            try PostgresCatalog(client: session.client).parents(of: targets)
+        }
+        var order: [Int] = []
+        var waiting = Array(tables.indices)
+        while !waiting.isEmpty {
+            let left = Set(waiting.map { targets[$0] })
+            let free = waiting.filter { (parents[targets[$0]] ?? []).isDisjoint(with: left.subtracting([targets[$0]])) }
+            // A circle has no beginning: the constraints decide.
+            order += free.isEmpty ? waiting : free
+            waiting = free.isEmpty ? [] : waiting.filter { !free.contains($0) }
+        }
+        return order
     }
 
     private func refuseForeignRows(_ tables: [TableSchema], _ session: PostgresSession) throws(SinkError) {
@@ -354,6 +374,7 @@ public final class PostgresSink: Sink {
             if session.client.isInTransaction { try session.client.execute("ROLLBACK") }
             try session.recycle()
         }
+        if writers.count > PostgresSink.mostWriters { writers.removeAll() }
         isUnitOpen = true
         session.prologue = beginning(of: batch)
     }
@@ -362,7 +383,10 @@ public final class PostgresSink: Sink {
         var statements = ["BEGIN"]
         // Copied rows are durable when the end of the copy is.
         if batch.isCopy { statements.append("SET LOCAL synchronous_commit = off") }
-        if !PostgresSink.isWhole(batch) { statements.append("SAVEPOINT \(PostgresSink.savepoint)") }
+        // What a lock takes back here has to be read from the source again.
+        if !PostgresSink.isWhole(batch) {
+            statements += ["SET LOCAL lock_timeout = '30s'", "SAVEPOINT \(PostgresSink.savepoint)"]
+        }
         return statements
     }
 
@@ -712,8 +736,10 @@ public final class PostgresSink: Sink {
                 table: failure.table,
                 lsn: lsn,
                 cause: "the row to change is not in the table at the target",
-                remedy: "somebody else has changed the table: copy it anew, by "
-                    + "DELETE FROM \(PostgresState.tableTable) WHERE pipeline = … AND source_table = … and a restart"
+                remedy: "somebody else has changed the table: stop, empty it, and have it copied anew by "
+                    + "DELETE FROM \(PostgresState.tableTable) WHERE pipeline = \((pipeline?.name ?? "").quotedLiteral) "
+                    + "AND source_schema = \((failure.table?.schema ?? "").quotedLiteral) "
+                    + "AND source_table = \((failure.table?.name ?? "").quotedLiteral);"
             )
         }
     }

@@ -16,11 +16,10 @@ struct PostgresState {
         let isOurs: Bool
     }
 
-    /// What makes the schema and the tables, one statement each.
+    /// What makes the tables, one statement each; the schema comes first.
     ///
     /// Most of a page of the position's table stays free, so that the many versions of its rows replace each other there.
     static let creation = [
-        "CREATE SCHEMA IF NOT EXISTS \(TableRef.positionState.schema)",
         """
         CREATE TABLE IF NOT EXISTS \(positionTable) (
           pipeline text PRIMARY KEY, system_identifier text NOT NULL, timeline int8 NOT NULL, slot text NOT NULL,
@@ -36,6 +35,30 @@ struct PostgresState {
         """,
     ]
 
+    /// Makes the schema and the tables where they are missing.
+    func create() throws(PostgresError) {
+        guard try !exists() else { return }
+        let schema = TableRef.positionState.schema
+        // Asked first: CREATE SCHEMA IF NOT EXISTS wants the privilege even where there is nothing to do.
+        let found = try client.execute("SELECT pg_catalog.to_regnamespace('\(schema)') IS NOT NULL").first?.first
+        let statements = (found == "t" ? [] : ["CREATE SCHEMA \(schema)"]) + PostgresState.creation
+        try client.execute(statements.joined(separator: ";"))
+    }
+
+    /// Whether the role may make what is missing of the sink's own schema and tables.
+    func mayCreate() throws(PostgresError) -> Bool {
+        if try exists() { return true }
+        let schema = TableRef.positionState.schema
+        let rows = try client.execute(
+            """
+            SELECT CASE WHEN pg_catalog.to_regnamespace('\(schema)') IS NULL
+              THEN pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')
+              ELSE pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('\(schema)'), 'CREATE, USAGE') END
+            """
+        )
+        return rows.first?.first == "t"
+    }
+
     /// Whether the target has the sink's own tables.
     func exists() throws(PostgresError) -> Bool {
         let rows = try client.execute(
@@ -48,11 +71,13 @@ struct PostgresState {
     // MARK: Position
 
     /// What is known of a pipeline; nil where the tables or its row are missing.
+    ///
+    /// Waits for a transaction that is changing the row: the session of a daemon that was killed may still be committing.
     func load(_ pipeline: String) throws(PostgresError) -> PipelineState? {
         guard try exists() else { return nil }
         let rows = try client.query(
             "SELECT system_identifier, timeline, slot, lsn, commit_lsn FROM \(PostgresState.positionTable) "
-                + "WHERE pipeline = $1",
+                + "WHERE pipeline = $1 FOR UPDATE",
             [pipeline]
         )
         guard let row = rows.first, let system = row[0], let timeline = row[1].flatMap({ UInt32($0) }),
@@ -79,10 +104,6 @@ struct PostgresState {
         var fence: Int64
     }
 
-    /// How long to wait for a session that still holds the pipeline's row: one of a daemon that is gone.
-    private static let lockWait = "SET lock_timeout = '5s'"
-    private static let endLockWait = "SET lock_timeout = 0"
-
     /// Makes or renews the pipeline's row and takes its fence; the position stays.
     ///
     /// - Parameters:
@@ -91,7 +112,6 @@ struct PostgresState {
     /// - Returns: the row as it is now; nil if another process has taken the fence.
     /// - Throws: ``PostgresError``, also when the row stays locked.
     func claim(_ pipeline: PipelineIdentity, fence: Int64?) throws(PostgresError) -> Claim? {
-        try client.execute(PostgresState.lockWait)
         let rows = try client.query(
             """
             INSERT INTO \(PostgresState.positionTable) AS p (pipeline, system_identifier, timeline, slot, fence)
@@ -106,18 +126,15 @@ struct PostgresState {
                 fence.map(String.init),
             ]
         )
-        try client.execute(PostgresState.endLockWait)
         return rows.first.flatMap(PostgresState.claim)
     }
 
     /// Reads the pipeline's row, after every transaction that is changing it has ended.
     func settled(_ pipeline: String) throws(PostgresError) -> Claim? {
-        try client.execute(PostgresState.lockWait)
         let rows = try client.query(
             "SELECT fence, lsn, commit_lsn FROM \(PostgresState.positionTable) WHERE pipeline = $1 FOR UPDATE",
             [pipeline]
         )
-        try client.execute(PostgresState.endLockWait)
         return rows.first.flatMap(PostgresState.claim)
     }
 

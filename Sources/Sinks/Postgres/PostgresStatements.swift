@@ -45,8 +45,8 @@ enum PostgresAction: Hashable {
 
 /// The SQL of one table.
 ///
-/// Every statement reads its rows from a relation `s` with one column `c0`, `c1`, … a field, so that one text serves a single
-/// row, arrays and a staging table alike.
+/// Every statement reads its rows from a relation `s` with one column `c0`, `c1`, … a field, so that one text serves arrays and
+/// a staging table alike; a single row is parameters alone, of which there may be more than a relation has columns (1664).
 struct PostgresStatements {
     let layout: PostgresLayout
     let audit: [AuditColumn]
@@ -96,29 +96,29 @@ struct PostgresStatements {
     /// The statement for rows of the given source.
     func sql(_ action: PostgresAction, from source: PostgresSource, staging: String) -> String {
         let fields = fields(action)
-        let rows = Rows(layout: layout, fields: fields, relation: relation(fields, source, staging))
+        let rows = rows(fields, source, staging)
         return switch action {
         case .insert: insert(rows)
         case .upsert: "\(insert(rows)) ON CONFLICT (\(keyNames)) DO \(replacement)"
         case .update(let unchanged):
-            "UPDATE \(layout.table) t SET \(assignments(rows, unchanged, movesKey: false)) FROM \(rows.relation) "
+            "UPDATE \(layout.table) t SET \(assignments(rows, unchanged, movesKey: false))\(rows.joined("FROM")) "
                 + "WHERE \(keyMatches(rows, PostgresField.new))"
         case .delete:
-            "DELETE FROM \(layout.table) t USING \(rows.relation) WHERE \(keyMatches(rows, PostgresField.new))"
+            "DELETE FROM \(layout.table) t\(rows.joined("USING")) WHERE \(keyMatches(rows, PostgresField.new))"
         case .mark:
-            "UPDATE \(layout.table) t SET \(auditAssignments(rows).joined(separator: ",")) FROM \(rows.relation) "
+            "UPDATE \(layout.table) t SET \(auditAssignments(rows).joined(separator: ","))\(rows.joined("FROM")) "
                 + "WHERE \(keyMatches(rows, PostgresField.new))"
         case .changeKey(let unchanged): changeKey(rows, unchanged)
         case .clearMarked:
-            "DELETE FROM \(layout.table) t USING \(rows.relation) WHERE \(keyMatches(rows, PostgresField.new)) "
+            "DELETE FROM \(layout.table) t\(rows.joined("USING")) WHERE \(keyMatches(rows, PostgresField.new)) "
                 + "AND t.\(isDeleted)"
         case .updateCopy(let nulls):
-            "UPDATE \(layout.table) t SET \(assignments(rows, [], movesKey: true)) FROM \(rows.relation) "
+            "UPDATE \(layout.table) t SET \(assignments(rows, [], movesKey: true))\(rows.joined("FROM")) "
                 + "WHERE \(isOneCopy(rows, nulls))"
         case .deleteCopy(let nulls):
-            "DELETE FROM \(layout.table) t USING \(rows.relation) WHERE \(isOneCopy(rows, nulls))"
+            "DELETE FROM \(layout.table) t\(rows.joined("USING")) WHERE \(isOneCopy(rows, nulls))"
         case .markCopy(let nulls):
-            "UPDATE \(layout.table) t SET \(auditAssignments(rows).joined(separator: ",")) FROM \(rows.relation) "
+            "UPDATE \(layout.table) t SET \(auditAssignments(rows).joined(separator: ","))\(rows.joined("FROM")) "
                 + "WHERE \(isOneCopy(rows, nulls))"
         }
     }
@@ -147,8 +147,9 @@ struct PostgresStatements {
         case (.hard, .delete): "DELETE FROM \(layout.table)"
         case (.hard, .truncate): "TRUNCATE \(layout.table)"
         case (.soft, _):
-            "UPDATE \(layout.table) t SET \(auditAssignments(auditRows).joined(separator: ",")) FROM \(auditRows.relation) "
-                + "WHERE NOT t.\(isDeleted)"
+            "UPDATE \(layout.table) t SET "
+                + auditAssignments(rows(audit.map(PostgresField.audit), .row, "")).joined(separator: ",")
+                + " WHERE NOT t.\(isDeleted)"
         }
     }
 
@@ -158,37 +159,40 @@ struct PostgresStatements {
     private struct Rows {
         let layout: PostgresLayout
         let fields: [PostgresField]
-        let relation: String
+        /// What each field is before it is cast to the column's type.
+        let expressions: [String]
+        /// Nil where the fields are parameters.
+        let relation: String?
+
+        /// The relation behind a keyword or comma; nothing where there is none.
+        func joined(_ keyword: String) -> String { relation.map { " \(keyword) \($0)" } ?? "" }
 
         /// A field's value, cast to the target's type where assignment would not do it.
         func value(_ field: PostgresField) -> String {
-            let place = fields.firstIndex(of: field) ?? 0
-            switch field {
-            case .new(let column), .old(let column):
-                return layout.columns[column].cast("s.c\(place)")
-            case .audit: return "s.c\(place)"
+            let expression = expressions[fields.firstIndex(of: field) ?? 0]
+            return switch field {
+            case .new(let column), .old(let column): layout.columns[column].cast(expression)
+            case .audit: expression
             }
         }
     }
 
-    private var auditRows: Rows {
-        let fields = audit.map(PostgresField.audit)
-        return Rows(layout: layout, fields: fields, relation: relation(fields, .row, ""))
-    }
-
-    private func relation(_ fields: [PostgresField], _ source: PostgresSource, _ staging: String) -> String {
+    private func rows(_ fields: [PostgresField], _ source: PostgresSource, _ staging: String) -> Rows {
+        let columns = fields.indices.map { "s.c\($0)" }
+        let names = fields.indices.map { "c\($0)" }.joined(separator: ",")
         switch source {
         case .row:
-            let values = fields.enumerated().map { "$\($0 + 1)::\(carrier($1).name) AS c\($0)" }
-            return "(SELECT \(values.joined(separator: ","))) s"
+            let parameters = fields.enumerated().map { "$\($0 + 1)::\(carrier($1).name)" }
+            return Rows(layout: layout, fields: fields, expressions: parameters, relation: nil)
         case .arrays:
             // Not qualified: only the plain name takes several arrays.
-            let arrays = fields.enumerated().map { "$\($0 + 1)::\(carrier($1).name)[]" }
-            let names = fields.indices.map { "c\($0)" }
-            return "unnest(\(arrays.joined(separator: ","))) AS s(\(names.joined(separator: ",")))"
+            let arrays = fields.enumerated().map { "$\($0 + 1)::\(carrier($1).name)[]" }.joined(separator: ",")
+            let relation = "unnest(\(arrays)) AS s(\(names))"
+            return Rows(layout: layout, fields: fields, expressions: columns, relation: relation)
         case .staging:
-            let names = fields.enumerated().map { "\(PostgresStatements.stagingColumn($1)) AS c\($0)" }
-            return "(SELECT \(names.joined(separator: ",")) FROM pg_temp.\(staging)) s"
+            let columnsThere = fields.enumerated().map { "\(PostgresStatements.stagingColumn($1)) AS c\($0)" }
+            let relation = "(SELECT \(columnsThere.joined(separator: ",")) FROM pg_temp.\(staging)) s"
+            return Rows(layout: layout, fields: fields, expressions: columns, relation: relation)
         }
     }
 
@@ -204,7 +208,7 @@ struct PostgresStatements {
         let values = (layout.columns.indices.map(PostgresField.new) + audit.map(PostgresField.audit)).map(rows.value)
         // A value for GENERATED ALWAYS AS IDENTITY is the source's, too.
         return "INSERT INTO \(layout.table) AS t (\(columnList)) OVERRIDING SYSTEM VALUE "
-            + "SELECT \(values.joined(separator: ",")) FROM \(rows.relation)"
+            + "SELECT \(values.joined(separator: ","))\(rows.joined("FROM"))"
     }
 
     private var replacement: String {
@@ -243,16 +247,16 @@ struct PostgresStatements {
     /// An identity column that is always generated cannot be set by UPDATE: such a row is removed and added under its new key.
     private func changeKey(_ rows: Rows, _ unchanged: [Int]) -> String {
         guard layout.key.contains(where: \.isIdentityAlways) else {
-            return "UPDATE \(layout.table) t SET \(assignments(rows, unchanged, movesKey: true)) FROM \(rows.relation) "
+            return "UPDATE \(layout.table) t SET \(assignments(rows, unchanged, movesKey: true))\(rows.joined("FROM")) "
                 + "WHERE \(keyMatches(rows, PostgresField.old))"
         }
         let values = layout.columns.indices.map { place in
             unchanged.contains(place) ? "g.\(layout.columns[place].name)" : rows.value(.new(place))
         }
-        return "WITH g AS (DELETE FROM \(layout.table) t USING \(rows.relation) "
+        return "WITH g AS (DELETE FROM \(layout.table) t\(rows.joined("USING")) "
             + "WHERE \(keyMatches(rows, PostgresField.old)) RETURNING t.*) "
             + "INSERT INTO \(layout.table) (\(columnList)) OVERRIDING SYSTEM VALUE SELECT "
-            + (values + audit.map { rows.value(.audit($0)) }).joined(separator: ",") + " FROM g, \(rows.relation)"
+            + (values + audit.map { rows.value(.audit($0)) }).joined(separator: ",") + " FROM g\(rows.joined(","))"
     }
 
     /// One row among those that equal the old one byte for byte (`*=` compares what is stored, for types without `=` as well).
@@ -271,7 +275,8 @@ struct PostgresStatements {
         let image = "ROW(\(mine))::record OPERATOR(pg_catalog.*=) ROW(\(theirs))::record"
         let live = audit.isEmpty ? [] : ["NOT x.\(isDeleted)"]
         let conditions = (known + live + [image]).joined(separator: " AND ")
-        return "t.ctid = (SELECT x.ctid FROM \(layout.table) x WHERE \(conditions) LIMIT 1)"
+        // A row's place counts from the beginning of its partition.
+        return "(t.tableoid, t.ctid) = (SELECT x.tableoid, x.ctid FROM \(layout.table) x WHERE \(conditions) LIMIT 1)"
     }
 
     /// Columns by which an index may find a row without key: short, and of types whose equality needs no schema.

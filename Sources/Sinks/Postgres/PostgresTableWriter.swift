@@ -43,6 +43,7 @@ final class PostgresTableWriter {
     private let sql: PostgresStatements
     private let config: PostgresConfig
     private let staging: String
+    /// The columns in the layout's order, then the audit columns.
     private let wholeRow: [PostgresWire]
     private var statements: [StatementKey: Statement] = [:]
 
@@ -157,8 +158,8 @@ final class PostgresTableWriter {
 
     private func notePartial(_ item: FoldIndex.Item, _ place: Int, _ fold: FoldIndex, _ batch: CdcBatch) {
         shape.clear()
-        for (number, column) in layout.columns.enumerated()
-        where fold.cell(item, column.source, in: batch).isUnchanged {
+        for number in 0..<layout.columns.count
+        where fold.cell(item, Int(wholeRow[number].source), in: batch).isUnchanged {
             shape.markUnchanged(number)
         }
         partial[shape, default: []].append(place)
@@ -202,7 +203,7 @@ final class PostgresTableWriter {
     ) throws(PostgresWriteFailure) {
         guard !places.isEmpty else { return }
         let most = layout.fitsArrays ? PostgresTableWriter.mostInArrays : PostgresTableWriter.mostOneByOne
-        if places.count > most {
+        if places.count > most, context.session.mayStage {
             try stage(action, places, context, fold, &encoder)
         } else if places.count > 1, layout.fitsArrays {
             try flyArrays(action, places, context, fold, &encoder)

@@ -48,9 +48,9 @@ struct PostgresTypes {
     /// OIDs below are the same in every installation (`FirstNormalObjectId`).
     static let firstUserOID: UInt32 = 16384
     /// Types whose binary form does not travel: regproc and its kin send an OID, which means something else in another
-    /// database; int2vector and oidvector do not take an empty one that they have sent themselves.
+    /// database; int2vector, oidvector and tsquery do not take an empty one that they have sent themselves.
     private static let bound: Set<UInt32> = [
-        24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191, 22, 30,
+        24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191, 22, 30, 3615,
     ]
 
     /// Whether a type is the same in every installation.
