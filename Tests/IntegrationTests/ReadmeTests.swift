@@ -96,11 +96,11 @@ extension Integration {
         }
 
         /// Starts the daemon as the README does, in the background, and waits until it streams.
-        private func start(_ name: String) throws -> ChildProcess {
+        private func start(_ name: String, settings: String = "shop.env") throws -> ChildProcess {
             let log = "\(rig.directory)/\(name).log"
             let daemon = try ChildProcess(
                 executable: Rig.executable,
-                arguments: ["--env-file", "shop.env"],
+                arguments: ["--env-file", settings],
                 environment: shell,
                 standardError: log,
                 workingDirectory: rig.directory
@@ -146,6 +146,25 @@ extension Integration {
             try sql(first[4].text)
             #expect(try rig.slots() == [])
             try helpers()
+        }
+
+        @Test("PostgreSQL to PostgreSQL")
+        func postgres() throws {
+            try sql(try Self.blocks(below: "## Your first own pipeline, in five minutes")[1].text)
+            let blocks = try Self.blocks(below: "## PostgreSQL to PostgreSQL")
+            #expect(blocks.map(\.language) == ["sql", "sh", "sh"])
+            var target = blocks[0].text.split(separator: "\n")
+            let grant = target.removeLast()
+            #expect(grant.hasPrefix("GRANT SET ON PARAMETER"))
+            try sql(target.joined(separator: "\n"))
+            if rig.server.majorVersion >= 15 { try sql(String(grant)) }
+            var lines = blocks[1].text.split(separator: "\n").map(String.init)
+            #expect(lines.removeLast() == "dbmazz-sink --env-file copy.env")
+            #expect(try run(lines.joined(separator: "\n")).contains("The daemon would start."))
+            let daemon = try start("copy", settings: "copy.env")
+            let seen = try run(blocks[2].text)
+            #expect(seen.contains("9.90") && seen.contains("dbmazz_copy"), "\(seen)")
+            end(daemon)
         }
 
         private func schemaChange() throws {

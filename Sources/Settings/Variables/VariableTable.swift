@@ -110,38 +110,41 @@ extension Variable {
     static let sinkURL = Variable(
         "SINK_URL",
         .text(maxBytes: 4096),
-        default: .computed("sqlite: dbmazz-sink.db in $STATE_DIRECTORY, else in the working directory"),
+        default: .computed(
+            "sqlite: dbmazz-sink.db in $STATE_DIRECTORY, else in the working directory; postgres: none, it must be set"
+        ),
         example: "sqlite:///var/lib/dbmazz-sink/shop.db",
         isSecret: true,
-        meaning: "The target. For sqlite a path or sqlite:///absolute/path.db."
+        meaning: "The target. For sqlite a path or sqlite:///absolute/path.db; for postgres a libpq URI "
+            + "(postgres://USER@HOST:PORT/DATABASE) or conninfo, TLS as libpq has it."
     )
     static let sinkPort = Variable(
         "SINK_PORT",
         .wholeNumber(1...65535, unit: .count),
         default: .none,
         example: "5432",
-        meaning: "The port, for a target that is a server and where SINK_URL has none."
+        meaning: "The port of a target that is a server (postgres), where SINK_URL has none."
     )
     static let sinkDatabase = Variable(
         "SINK_DATABASE",
         .text(maxBytes: 255),
         default: .none,
         example: "shop",
-        meaning: "The database, for a target that is a server and where SINK_URL has none."
+        meaning: "The database of a target that is a server (postgres), where SINK_URL has none."
     )
     static let sinkSchema = Variable(
         "SINK_SCHEMA",
         .text(maxBytes: 255),
-        default: .none,
+        default: .computed("the schemas of the source"),
         example: "replica",
-        meaning: "The schema in which tables are made, for targets that have schemas."
+        meaning: "The schema into which all tables go, for targets that have schemas (postgres)."
     )
     static let sinkUser = Variable(
         "SINK_USER",
         .text(maxBytes: 255),
         default: .none,
         example: "loader",
-        meaning: "The user, for a target that is a server and where SINK_URL has none."
+        meaning: "The user of a target that is a server (postgres), where SINK_URL has none."
     )
     static let sinkPassword = Variable(
         "SINK_PASSWORD",
@@ -149,7 +152,7 @@ extension Variable {
         default: .none,
         example: "secret",
         isSecret: true,
-        meaning: "The password, for a target that is a server and where SINK_URL has none."
+        meaning: "The password of a target that is a server (postgres), where SINK_URL has none."
     )
     static let sinkPipeline = Variable(
         "SINK_PIPELINE",
@@ -161,7 +164,9 @@ extension Variable {
     static let sinkTableName = Variable(
         "SINK_TABLE_NAME",
         .tableNameTemplate,
-        default: .computed("{table} for schema public, {schema}_{table} for others"),
+        default: .computed(
+            "{table} for schema public, {schema}_{table} for others; postgres without SINK_SCHEMA: {table} in the source's schema"
+        ),
         example: "{schema}_{table}",
         meaning: "The name of a table at the target. Two source tables that would get one name are refused."
     )
