@@ -58,7 +58,8 @@ enum StartPlan: Equatable {
             ? "" : "drop the slot (SELECT pg_drop_replication_slot('\(facts.slotName)');) and "
         let state =
             facts.storesPosition
-            ? "delete the pipeline's row from dbmazz_position" : "remove the pipeline's file from STATE_DIRECTORY"
+            ? "delete the pipeline's row from the target's dbmazz_position (postgres: dbmazz.position)"
+            : "remove the pipeline's file from STATE_DIRECTORY"
         return "copy anew: \(slot)\(state), then start with SOURCE_SNAPSHOT=initial"
     }
 

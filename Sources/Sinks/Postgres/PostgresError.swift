@@ -37,7 +37,8 @@ struct PostgresError: Error {
 
     /// Classes of https://www.postgresql.org/docs/current/errcodes-appendix.html that waiting may mend.
     private var isRetriable: Bool {
-        guard reason == .server, let sqlState else { return true }
+        guard reason == .server else { return true }
+        guard let sqlState else { return false }
         switch sqlState.prefix(2) {
         case "08", "53", "58": return true
         default: break

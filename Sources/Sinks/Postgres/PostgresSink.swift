@@ -154,6 +154,7 @@ public final class PostgresSink: Sink {
         try perform("register tables") { () throws(PostgresError) in
             try state.register(tables.map { ($0, setup.target($0)) }, pipeline.name)
             isOriginSet = try session.setOrigin(pipeline.name)
+            if !isOriginSet { warnings.append(PostgresSink.withoutOrigin) }
             if try session.client.execute("SHOW fsync").first?.first == "off" {
                 warnings.append("fsync is off at the target: a crash of its machine can lose what it confirmed")
             }
@@ -229,7 +230,9 @@ public final class PostgresSink: Sink {
         let known = try perform("read copy state") { () throws(PostgresError) in try state.registrations(pipeline.name)
         }
         try refuseForeignRows(tables.filter { known[$0.ref]?.isOurs != true }, session)
-        let statements = tables.filter { known[$0.ref]?.isOurs == true }.compactMap { names[$0.ref] }.map {
+        // Children before parents: foreign keys may hold meanwhile.
+        let order = try await copyOrder(of: tables).reversed().map { tables[$0] }
+        let statements = order.filter { known[$0.ref]?.isOurs == true }.compactMap { names[$0.ref] }.map {
             config.truncate == .truncate
                 ? "TRUNCATE \(PostgresLayout.quoted($0))" : "DELETE FROM \(PostgresLayout.quoted($0))"
         }
@@ -547,6 +550,11 @@ public final class PostgresSink: Sink {
     }
 
     // MARK: Position and commit
+
+    private static let withoutOrigin =
+        "what is written is not marked as replicated, because the role may not use replication origins or max_replication_slots "
+        + "leaves none: a daemon that reads the target with SOURCE_ORIGIN=none would send it back; GRANT EXECUTE ON FUNCTION "
+        + "pg_replication_origin_create(text), pg_replication_origin_oid(text), pg_replication_origin_session_setup(text)"
 
     private static let moveName = "move_position"
     private static let moveOperation = "store position"
