@@ -31,9 +31,13 @@ public struct TypeMatrix: Sendable {
 
     /// Creates the types and the empty tables of all entries that the server can hold.
     ///
+    /// - Parameters:
+    ///   - client: A connection to the server.
+    ///   - newest: Leaves out what came with a later major version.
     /// - Throws: `PgError` when the server refuses a definition.
-    public init(creating client: PgClient) throws {
-        let version = Int(try client.value("SHOW server_version_num") ?? "").map { $0 / 10_000 } ?? 0
+    public init(creating client: PgClient, newest: Int = .max) throws {
+        let running = Int(try client.value("SHOW server_version_num") ?? "").map { $0 / 10_000 } ?? 0
+        let version = min(running, newest)
         for statement in Self.definitions { try client.execute(statement) }
         let extensions = Set(Self.all.compactMap(\.needs)).filter { name in
             if name == "xml" { return (try? client.value("SELECT '<a/>'::xml")) != nil }

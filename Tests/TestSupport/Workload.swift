@@ -110,6 +110,7 @@ public final class Workload: Sendable {
             for _ in 0..<(options.seedRows + 4) / 5 {
                 switch spec.role {
                 case .bag: try writer.insertCopies(client, table)
+                case .unique: for _ in 0..<5 { try writer.insertUnique(client, table) }
                 case .child: for _ in 0..<5 { try insertChild(writer, client, table) }
                 case .bulk: break
                 default: try writer.insert(client, table, rows: 5)

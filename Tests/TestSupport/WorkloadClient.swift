@@ -128,6 +128,7 @@ final class WorkloadClient {
         switch shared.tables[table].role {
         case .keyed: try keyedOperation(client, table)
         case .bag: try bagOperation(client, table)
+        case .unique: try uniqueOperation(client, table)
         case .parent: try parentOperation(client, table)
         case .child: try childOperation(client, table)
         case .bulk: try keyedOperation(client, 0)

@@ -259,6 +259,50 @@ extension WorkloadClient {
         PgError(sqlState: "40001", message: message, isConnectionLost: false)
     }
 
+    // MARK: A unique column beside the key
+
+    func uniqueOperation(_ client: PgClient, _ table: Int) throws {
+        let spec = shared.tables[table]
+        let name = spec.qualifiedName
+        let (a, b) = (slot(spec)[0], slot(spec)[0])
+        switch random.below(10) {
+        case 0..<3: try insertUnique(client, table)
+        case 3: try delete(client, table, [a])
+        case 4:
+            let big = shared.values.value(.bigText, &random)
+            try puts(client, table, "UPDATE \(name) SET big = $1 WHERE id = $2", [big, a])
+        case 5:
+            // The value goes over to another row, and its own row goes away or loses it.
+            let rows = try client.query("SELECT u FROM \(name) WHERE id = $1 FOR UPDATE", [a])
+            guard a != b, let value = rows.first?[0] else { return }
+            if random.chance(50) {
+                try delete(client, table, [a])
+            } else {
+                try puts(client, table, "UPDATE \(name) SET u = NULL WHERE id = $1", [a])
+            }
+            try puts(client, table, "UPDATE \(name) SET u = $1 WHERE id = $2", [value, b])
+        default: try swapUnique(client, table, a, b)
+        }
+    }
+
+    func insertUnique(_ client: PgClient, _ table: Int) throws {
+        let spec = shared.tables[table]
+        let sql = "INSERT INTO \(spec.qualifiedName) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+        let value = "u\(random.below(2 * spec.slots))"
+        try puts(client, table, sql, [slot(spec)[0], value, shared.values.value(.bigText, &random)])
+    }
+
+    /// Two rows take each other's value by way of NULL.
+    private func swapUnique(_ client: PgClient, _ table: Int, _ a: String, _ b: String) throws {
+        let name = shared.tables[table].qualifiedName
+        let rows = try client.query("SELECT id, u FROM \(name) WHERE id IN ($1, $2) ORDER BY id FOR UPDATE", [a, b])
+        guard rows.count == 2 else { return }
+        let steps = [(nil, rows[0][0]), (rows[0][1], rows[1][0]), (rows[1][1], rows[0][0])]
+        for (value, id) in steps {
+            try puts(client, table, "UPDATE \(name) SET u = $1 WHERE id = $2", [value, id])
+        }
+    }
+
     // MARK: Foreign key
 
     func parentOperation(_ client: PgClient, _ table: Int) throws {
@@ -307,7 +351,7 @@ extension WorkloadClient {
             shared.tables.indices.filter { shared.tables[$0].role == role }
         }
         let family = tables(.parent) + tables(.child)
-        let single = tables(.keyed) + tables(.bag) + tables(.bulk)
+        let single = tables(.keyed) + tables(.bag) + tables(.unique) + tables(.bulk)
         let (named, cleared, cascade): ([Int], [Int], String) =
             switch random.below(6) {
             case 0, 1: (tables(.parent), family, " CASCADE")

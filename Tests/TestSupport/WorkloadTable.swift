@@ -6,6 +6,8 @@ struct WorkloadTable: Sendable {
         case keyed
         /// Rows have no key and may repeat.
         case bag
+        /// The second column is unique too, and rows exchange their values of it.
+        case unique
         /// Referenced by `child`.
         case parent
         case child

@@ -2,7 +2,7 @@ extension WorkloadTable {
     /// The tables, which together have every replica identity, kind of key and type that matters.
     static func all(values: ValueGenerator, partitioned: Bool) -> [WorkloadTable] {
         let tables = [
-            types, texts, composite, toastedKey(values), index, indexBesidePrimaryKey, full, bag, odd, binary,
+            types, texts, composite, toastedKey(values), index, indexBesidePrimaryKey, full, bag, odd, binary, unique,
         ]
         return tables + [sameNamePublic, sameNameOther, parent, child, bulk] + (partitioned ? [partitions] : [])
     }
@@ -144,6 +144,15 @@ extension WorkloadTable {
             let tail = number % 20 < 2 ? "" : "ff0\(number % 20 / 2)"
             return ["\\x" + String(repeating: "00", count: number / 20) + tail, number % 2 == 0 ? "t" : "f"]
         }
+    )
+
+    /// A unique constraint beside the key.
+    private static let unique = WorkloadTable(
+        "t_unique",
+        role: .unique,
+        slots: 40,
+        columns: [("id", "int4", .int4), ("u", "text", .text), ("big", "text", .bigText)],
+        constraint: "PRIMARY KEY (id), UNIQUE (u)"
     )
 
     private static let sameNamePublic = WorkloadTable(
