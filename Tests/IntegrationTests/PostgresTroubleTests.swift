@@ -16,8 +16,8 @@ extension Integration {
             defer { try? workload.close() }
             var random = SeededRandom(seed: Effort.seed)
             var hits: [String: Int] = [:]
-            for kill in 0..<32 {
-                let pending = KillTests.streaming.filter { hits[$0, default: 0] < 2 }
+            for kill in 0..<26 {
+                let pending = KillTests.streaming.filter { hits[$0, default: 0] == 0 }
                 let failpoint = kill % 2 == 0 ? pending.randomElement(using: &random) : nil
                 let pass =
                     failpoint == "stream-started" || failpoint == "reconnecting"
