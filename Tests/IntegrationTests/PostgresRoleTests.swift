@@ -103,7 +103,10 @@ extension Integration {
             let validated = try rig.daemon.command("validate")
             #expect(validated.status == .exited(2), "\(validated)")
             try rig.rig.expectRefusal(2, "42501")
-            try rig.run("CREATE SCHEMA dbmazz AUTHORIZATION writer", "GRANT USAGE ON SCHEMA public TO writer")
+            // To look into a schema is not to make tables in it.
+            try rig.run("CREATE SCHEMA dbmazz", "GRANT USAGE ON SCHEMA dbmazz, public TO writer")
+            #expect(try rig.daemon.command("validate").status == .exited(2))
+            try rig.run("ALTER SCHEMA dbmazz OWNER TO writer")
             try rig.rig.expectRefusal(2, "public.t")
             #expect(try rig.rig.slots() == [], "refused before anything is made at the source")
             try rig.run(
@@ -118,6 +121,15 @@ extension Integration {
             )
             try rig.rig.catchUp()
             try rig.expectSame(["public.t"], "by a role that may only write")
+            try rig.rig.stopDaemon()
+            // TRUNCATE is a privilege of its own.
+            rig.daemon.setEnvironment("SINK_POSTGRES_TRUNCATE", "truncate")
+            try rig.rig.expectRefusal(2, "TRUNCATE", "public.t")
+            try rig.run("GRANT TRUNCATE ON public.t TO writer")
+            try rig.rig.startStreaming()
+            try rig.rig.sql("TRUNCATE public.t", "INSERT INTO public.t VALUES (2, 'z')")
+            try rig.rig.catchUp()
+            try rig.expectSame(["public.t"], "truncated")
             try rig.rig.stopDaemon()
         }
 

@@ -225,7 +225,8 @@ extension Integration {
 
         @Test("a target that is away, read-only, or locked by somebody is waited for, and the row is written once")
         func waits() throws {
-            let rig = try PostgresRig(["DBMAZZ_HANG_TIMEOUT_MS": "2000"])
+            // Longer than the two seconds after which the sink gives a lock up by itself.
+            let rig = try PostgresRig(["DBMAZZ_HANG_TIMEOUT_MS": "5000"])
             try rig.rig.makeTable()
             try rig.rig.startStreaming()
             try rig.target.stop(.fast)

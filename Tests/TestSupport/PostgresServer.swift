@@ -74,7 +74,7 @@ public final class PostgresServer: Sendable {
             if let primary {
                 Self.asOrdinaryUser(
                     bin + "/pg_basebackup",
-                    ["-d", primary.url(), "-D", dataDirectory, "-R", "-X", "stream", "-c", "fast", "--no-sync"]
+                    ["-d", primary.url(), "-D", dataDirectory, "-X", "stream", "-c", "fast", "--no-sync"]
                 )
             } else {
                 Self.asOrdinaryUser(
@@ -83,8 +83,14 @@ public final class PostgresServer: Sendable {
                 )
             }
         try runProgram(make.executable, make.arguments)
-        // Of a standby the primary's own come first: these win.
-        try writeSettings(settings, fsync: fsync)
+        var all = settings
+        if let primary {
+            // Not by pg_basebackup -R, which writes options that an older libpq beside the server does not know.
+            all["primary_conninfo"] = "host=127.0.0.1 port=\(primary.port) user=postgres"
+            try writeStandbySignal()
+        }
+        // Of a standby the primary's own settings come first: these win.
+        try writeSettings(all, fsync: fsync)
     }
 
     /// A cluster that already runs.
@@ -246,6 +252,11 @@ public final class PostgresServer: Sendable {
         defer { close(file) }
         let bytes = Array(("\n" + text).utf8)
         guard write(file, bytes, bytes.count) == bytes.count else { throw HarnessError("cannot write \(path)") }
+    }
+
+    private func writeStandbySignal() throws {
+        let touch = Self.asOrdinaryUser("/usr/bin/touch", [dataDirectory + "/standby.signal"])
+        try runProgram(touch.executable, touch.arguments)
     }
 
     private static let guardianScript = """
