@@ -32,7 +32,7 @@ struct PostgresTable {
     var oid: UInt32
     /// Whether rows can be copied into it: a table or a partitioned one.
     var isTable: Bool
-    /// What the role may not do with it, of SELECT, INSERT, UPDATE and DELETE.
+    /// What the role may not do with it, of SELECT, INSERT, UPDATE, DELETE and TRUNCATE.
     var missingPrivileges: [String]
     var columns: [Column] = []
     var keys: [Key] = []
@@ -58,7 +58,7 @@ struct PostgresCatalog {
         let rows = try client.query(
             """
             SELECT n.nspname, c.relname, c.oid, c.relkind IN ('r', 'p'), (
-                SELECT pg_catalog.string_agg(p, ',') FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p
+                SELECT pg_catalog.string_agg(p, ',') FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) p
                 WHERE NOT pg_catalog.has_table_privilege(c.oid, p))
             FROM unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) AS w(s, t)
             JOIN pg_catalog.pg_namespace n ON n.nspname = w.s

@@ -29,8 +29,9 @@ struct PostgresComparison {
 
     mutating func compare(_ wanted: [PostgresSetup.Wanted]) {
         guard there.isTable else { return add("\(quoted) is no table", "rename it, or set SINK_TABLE_NAME") }
-        if !there.missingPrivileges.isEmpty {
-            let privileges = there.missingPrivileges.joined(separator: ", ")
+        let missing = there.missingPrivileges.filter { $0 != "TRUNCATE" || config.truncate == .truncate }
+        if !missing.isEmpty {
+            let privileges = missing.joined(separator: ", ")
             isForbidden = true
             add("the role may not \(privileges) on \(quoted)", "GRANT \(privileges) ON \(quoted) TO the role;")
         }

@@ -53,7 +53,8 @@ struct PostgresState {
             """
             SELECT CASE WHEN pg_catalog.to_regnamespace('\(schema)') IS NULL
               THEN pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')
-              ELSE pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('\(schema)'), 'CREATE, USAGE') END
+              ELSE pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('\(schema)'), 'CREATE')
+                AND pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('\(schema)'), 'USAGE') END
             """
         )
         return rows.first?.first == "t"
