@@ -39,11 +39,12 @@ let package = Package(
         .systemLibrary(name: "CMicrohttpd", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
         .target(name: "CLinux"),
 
+        .target(name: "Libpq", dependencies: ["CLibpq"], swiftSettings: settings),
         .target(name: "CdcCore", dependencies: ["CLinux"], swiftSettings: settings),
         .target(name: "PgOutput", dependencies: ["CdcCore"], swiftSettings: settings),
         .target(
             name: "PostgresSource",
-            dependencies: ["CdcCore", "PgOutput", "CLibpq", "CLinux", logging],
+            dependencies: ["CdcCore", "PgOutput", "Libpq", "CLibpq", "CLinux", logging],
             swiftSettings: settings
         ),
         .target(
@@ -57,7 +58,7 @@ let package = Package(
         ),
         .target(
             name: "Sinks",
-            dependencies: ["CdcCore", "CSQLite", "CLibpq", "CLinux", logging],
+            dependencies: ["CdcCore", "CSQLite", "Libpq", "CLibpq", "CLinux", logging],
             exclude: [
                 "Postgres/README.md", "SQLite/README.md", "Stdout/README.md", "Null/README.md", "_Template/README.md",
             ],
@@ -112,7 +113,7 @@ let package = Package(
         ),
         .testTarget(
             name: "SinksTests",
-            dependencies: ["CdcCore", "Sinks", "CSQLite", "TestSupport"],
+            dependencies: ["CdcCore", "Sinks", "Libpq", "CSQLite", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(

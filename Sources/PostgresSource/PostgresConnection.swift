@@ -2,6 +2,7 @@ internal import CLibpq
 internal import CLinux
 internal import CdcCore
 internal import Glibc
+internal import Libpq
 
 /// One session with the source.
 ///
@@ -95,29 +96,15 @@ public final class PostgresConnection {
     }
 
     /// Host, port and database, for messages.
-    public var server: String {
-        let host = PQhost(handle).map { String(cString: $0) } ?? "?"
-        let port = PQport(handle).map { String(cString: $0) } ?? "?"
-        let database = PQdb(handle).map { String(cString: $0) } ?? "?"
-        return "\(host):\(port)/\(database)"
-    }
+    public var server: String { Answers.server(handle) }
 
     private func connectError() -> SourceError {
         let message = errorMessage
-        // "FATAL:  57P03: the database system is starting up"
-        guard let mark = message.firstRange(of: "FATAL:  ") else {
-            return .server("connect to source", sqlState: nil, message: message)
-        }
-        let code = message[mark.upperBound...].prefix { $0 != ":" }
-        return .server("connect to source", sqlState: code.utf8.count == 5 ? String(code) : nil, message: message)
+        return .server("connect to source", sqlState: Answers.sqlState(ofRefusal: message), message: message)
     }
 
     /// libpq's message on one line.
-    var errorMessage: String {
-        let text = PQerrorMessage(handle).map { String(cString: $0) } ?? ""
-        let lines = text.split { $0 == "\n" || $0 == "\t" }.filter { !$0.hasPrefix("LOCATION:") }
-        return lines.joined(separator: " ")
-    }
+    var errorMessage: String { Answers.message(of: handle) }
 
     /// The descriptor to poll.
     public var socket: Int32 { PQsocket(handle) }
@@ -185,7 +172,7 @@ public final class PostgresConnection {
             defer { PQclear(result) }
             switch PQresultStatus(result) {
             case PGRES_SINGLE_TUPLE, PGRES_TUPLES_OK:
-                for row in PostgresConnection.rows(result) where failure == nil {
+                for row in Answers.rows(result) where failure == nil {
                     do throws(SourceError) { try body(row) } catch { failure = error }
                 }
             default: failure = failure ?? resultError(result, operation)
@@ -200,7 +187,7 @@ public final class PostgresConnection {
         while let result = try nextResult(operation) {
             defer { PQclear(result) }
             switch PQresultStatus(result) {
-            case PGRES_TUPLES_OK: rows = PostgresConnection.rows(result)
+            case PGRES_TUPLES_OK: rows = Answers.rows(result)
             case PGRES_COMMAND_OK, PGRES_EMPTY_QUERY: break
             case PGRES_COPY_BOTH, PGRES_COPY_OUT: return rows
             default: failure = failure ?? resultError(result, operation)
@@ -230,23 +217,10 @@ public final class PostgresConnection {
         return PQgetResult(handle)
     }
 
-    private static func rows(_ result: OpaquePointer) -> Rows {
-        let columns = PQnfields(result)
-        return (0..<PQntuples(result)).map { row in
-            (0..<columns).map { column in
-                PQgetisnull(result, row, column) == 1
-                    ? nil : PQgetvalue(result, row, column).map { String(cString: $0) }
-            }
-        }
-    }
-
     func resultError(_ result: OpaquePointer, _ operation: String) -> SourceError {
-        func field(_ code: Character) -> String? {
-            PQresultErrorField(result, Int32(code.asciiValue ?? 0)).map { String(cString: $0) }
-        }
-        var message = field("M") ?? errorMessage
-        if let detail = field("D") { message += " (\(detail))" }
-        return .server(operation, sqlState: field("C"), message: message)
+        var message = Answers.field("M", result) ?? errorMessage
+        if let detail = Answers.field("D", result) { message += " (\(detail))" }
+        return .server(operation, sqlState: Answers.field("C", result), message: message)
     }
 
     /// The connection broke.
@@ -287,7 +261,7 @@ public final class PostgresConnection {
             defer { PQclear(result) }
             outcome =
                 PQresultStatus(result) == PGRES_FATAL_ERROR
-                ? .refused(resultError(result, operation)) : .rows(PostgresConnection.rows(result))
+                ? .refused(resultError(result, operation)) : .rows(Answers.rows(result))
         }
         return outcome
     }

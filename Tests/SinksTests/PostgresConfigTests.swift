@@ -1,4 +1,5 @@
 import CdcCore
+import Libpq
 import Testing
 
 @testable import Sinks
@@ -24,7 +25,7 @@ struct PostgresConfigTests {
         #expect(config.value("sslmode") == "verify-full")
         #expect(config.value("application_name") == "dbmazz-sink")
         #expect(config.value("client_encoding") == "UTF8")
-        #expect(config.keywords.contains { $0 == ("password", "s3cret") })
+        #expect(config.conninfo.keywords.contains { $0 == ("password", "s3cret") })
         #expect(config.value("password") == nil)
     }
 

@@ -1,6 +1,7 @@
 internal import CLibpq
 internal import CdcCore
 internal import Glibc
+internal import Libpq
 
 /// One session with the target, over libpq without blocking calls: every wait ends at ``deadline``.
 ///
@@ -37,9 +38,9 @@ final class PostgresClient {
     /// Connects and pins the session's settings.
     ///
     /// - Throws: ``PostgresError``.
-    init(_ keywords: [(name: String, value: String)], deadline: ContinuousClock.Instant) throws(PostgresError) {
+    init(_ conninfo: Conninfo, deadline: ContinuousClock.Instant) throws(PostgresError) {
         self.deadline = deadline
-        guard let handle = PostgresClient.start(keywords) else { throw PostgresError(.lost, "libpq has no memory") }
+        guard let handle = conninfo.start() else { throw PostgresError(.lost, "libpq has no memory") }
         self.handle = handle
         // Verbose errors carry the SQLSTATE, which is the only way to learn it from a refused connection.
         PQsetErrorVerbosity(handle, PQERRORS_VERBOSE)
@@ -51,12 +52,6 @@ final class PostgresClient {
     }
 
     deinit { PQfinish(handle) }
-
-    private static func start(_ keywords: [(name: String, value: String)]) -> OpaquePointer? {
-        withCStrings(keywords.map(\.name)) { names in
-            withCStrings(keywords.map(\.value)) { values in PQconnectStartParams(names, values, 0) }
-        }
-    }
 
     private func finishConnecting() throws(PostgresError) {
         var state = PGRES_POLLING_WRITING
@@ -72,10 +67,7 @@ final class PostgresClient {
     // MARK: What libpq knows
 
     /// Host, port and database, for messages.
-    var server: String {
-        func text(_ value: UnsafeMutablePointer<CChar>?) -> String { value.map { String(cString: $0) } ?? "?" }
-        return "\(text(PQhost(handle))):\(text(PQport(handle)))/\(text(PQdb(handle)))"
-    }
+    var server: String { Answers.server(handle) }
 
     /// For example 150018.
     var serverVersion: Int { Int(PQserverVersion(handle)) }
@@ -133,13 +125,13 @@ final class PostgresClient {
 
     private func lost() -> PostgresError {
         isGivenUp = true
-        let text = PostgresError.oneLine(PQerrorMessage(handle).map { String(cString: $0) } ?? "")
+        let text = Answers.message(of: handle)
         return PostgresError(.lost, text.isEmpty ? "connection to \(server) lost" : text)
     }
 
     // MARK: Statements, one after the other
 
-    typealias Rows = [[String?]]
+    typealias Rows = Answers.Rows
 
     /// Runs one or several statements without parameters; returns the last one's rows.
     @discardableResult
@@ -151,7 +143,7 @@ final class PostgresClient {
     /// Runs a statement with text parameters.
     @discardableResult
     func query(_ sql: String, _ parameters: [String?]) throws(PostgresError) -> Rows {
-        let sent = withOptionalCStrings(parameters) {
+        let sent = withCStrings(parameters) {
             PQsendQueryParams(handle, sql, Int32(parameters.count), nil, $0, nil, nil, 0)
         }
         guard sent == 1 else { throw lost() }
@@ -164,23 +156,13 @@ final class PostgresClient {
         while let result = try nextResult() {
             defer { PQclear(result) }
             switch PQresultStatus(result) {
-            case PGRES_TUPLES_OK: rows = PostgresClient.rows(result)
+            case PGRES_TUPLES_OK: rows = Answers.rows(result)
             case PGRES_COMMAND_OK, PGRES_EMPTY_QUERY: break
             default: failure = failure ?? serverError(in: result)
             }
         }
         if let failure { throw failure }
         return rows
-    }
-
-    private static func rows(_ result: OpaquePointer) -> Rows {
-        let columns = PQnfields(result)
-        return (0..<PQntuples(result)).map { row in
-            (0..<columns).map { column in
-                PQgetisnull(result, row, column) == 1
-                    ? nil : PQgetvalue(result, row, column).map { String(cString: $0) }
-            }
-        }
     }
 
     /// Commits.
@@ -267,12 +249,6 @@ final class PostgresClient {
         var rows: Int?
     }
 
-    /// A command that affected another number of rows than it had to.
-    struct Mismatch {
-        let expectation: Expectation
-        let affected: Int
-    }
-
     /// An error, and the command that met it.
     struct FlightError: Error {
         let error: PostgresError
@@ -297,7 +273,7 @@ final class PostgresClient {
     /// Sends the execution of a prepared statement with text parameters.
     func flyExecute(_ name: String, _ parameters: [String?], _ expectation: Expectation) throws(PostgresError) {
         try enterPipeline()
-        let sent = withOptionalCStrings(parameters) {
+        let sent = withCStrings(parameters) {
             PQsendQueryPrepared(handle, name, Int32(parameters.count), $0, nil, nil, 0)
         }
         guard sent == 1 else { throw lost() }
@@ -337,11 +313,11 @@ final class PostgresClient {
     ///
     /// - Returns: the first command that affected another number of rows than it had to.
     /// - Throws: ``FlightError`` with the first error; the commands behind it did not run.
-    func land() throws(FlightError) -> Mismatch? {
+    func land() throws(FlightError) -> Expectation? {
         guard !pending.isEmpty else { return nil }
         let flight = pending
         pending.removeAll(keepingCapacity: true)
-        let outcome: (mismatch: Mismatch?, failure: FlightError?)
+        let outcome: (mismatch: Expectation?, failure: FlightError?)
         do throws(PostgresError) {
             outcome = try read(flight)
         } catch {
@@ -351,9 +327,10 @@ final class PostgresClient {
         return outcome.mismatch
     }
 
-    private func read(_ flight: [Expectation]) throws(PostgresError) -> (mismatch: Mismatch?, failure: FlightError?) {
+    private func read(_ flight: [Expectation]) throws(PostgresError) -> (mismatch: Expectation?, failure: FlightError?)
+    {
         guard PQpipelineSync(handle) == 1 else { throw lost() }
-        var outcome: (mismatch: Mismatch?, failure: FlightError?)
+        var outcome: (mismatch: Expectation?, failure: FlightError?)
         for expectation in flight {
             while let result = try nextResult() {
                 defer { PQclear(result) }
@@ -361,7 +338,7 @@ final class PostgresClient {
                 case PGRES_COMMAND_OK, PGRES_TUPLES_OK:
                     guard outcome.mismatch == nil, let wanted = expectation.rows else { continue }
                     let affected = PostgresClient.affectedRows(result) ?? wanted
-                    if affected != wanted { outcome.mismatch = Mismatch(expectation: expectation, affected: affected) }
+                    if affected != wanted { outcome.mismatch = expectation }
                 case PGRES_PIPELINE_ABORTED, PGRES_EMPTY_QUERY: break
                 default:
                     let error = serverError(in: result)
@@ -378,19 +355,4 @@ final class PostgresClient {
         guard PQexitPipelineMode(handle) == 1 else { throw lost() }
         return outcome
     }
-}
-
-/// Lends C strings to a call, with a null pointer behind the last.
-private func withCStrings<Result>(_ strings: [String], _ body: ([UnsafePointer<CChar>?]) -> Result) -> Result {
-    withOptionalCStrings(strings.map(Optional.some), body)
-}
-
-/// Lends C strings to a call, null pointers for nil and behind the last.
-private func withOptionalCStrings<Result>(
-    _ strings: [String?],
-    _ body: ([UnsafePointer<CChar>?]) -> Result
-) -> Result {
-    let copies = strings.map { $0.flatMap { strdup($0) } }
-    defer { for copy in copies { free(copy) } }
-    return body(copies.map { UnsafePointer($0) } + [nil])
 }

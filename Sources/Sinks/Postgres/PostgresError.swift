@@ -1,5 +1,6 @@
 internal import CLibpq
 internal import CdcCore
+internal import Libpq
 
 /// What the target's server or libpq said, before anybody knows which table it is about.
 struct PostgresError: Error {
@@ -94,16 +95,14 @@ struct PostgresError: Error {
 
     /// An error of a result.
     init(result: OpaquePointer) {
-        func field(_ code: Character) -> String? {
-            PQresultErrorField(result, Int32(code.asciiValue ?? 0)).map { String(cString: $0) }
-        }
+        func field(_ code: Character) -> String? { Answers.field(code, result) }
         reason = .server
         sqlState = field("C")
         let primary = field("M") ?? ""
         guard let sqlState else {
             // libpq's own, for example when the connection broke.
             reason = .lost
-            message = PostgresError.oneLine(PQresultErrorMessage(result).map { String(cString: $0) } ?? primary)
+            message = Answers.oneLine(PQresultErrorMessage(result).map { String(cString: $0) } ?? primary)
             return
         }
         let context = field("W") ?? ""
@@ -125,18 +124,9 @@ struct PostgresError: Error {
 
     /// A failed attempt to connect: the SQLSTATE stands in the verbose message.
     init(connecting handle: OpaquePointer) {
-        let text = PostgresError.oneLine(PQerrorMessage(handle).map { String(cString: $0) } ?? "")
-        reason = .lost
-        message = text
-        guard let mark = text.firstRange(of: "FATAL:  ") else { return }
-        let code = text[mark.upperBound...].prefix { $0 != ":" }
-        guard code.utf8.count == 5 else { return }
-        reason = .server
-        sqlState = String(code)
-    }
-
-    static func oneLine(_ text: String) -> String {
-        text.split { $0 == "\n" || $0 == "\t" }.filter { !$0.hasPrefix("LOCATION:") }.joined(separator: " ")
+        message = Answers.message(of: handle)
+        sqlState = Answers.sqlState(ofRefusal: message)
+        reason = sqlState == nil ? .lost : .server
     }
 
     /// `COPY t, line 5, column v: "secret"` names the column before the value.

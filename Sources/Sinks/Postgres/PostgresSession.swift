@@ -33,7 +33,7 @@ final class PostgresSession {
 
     /// Connects.
     init(_ config: PostgresConfig, deadline: ContinuousClock.Instant) throws(PostgresError) {
-        client = try PostgresClient(config.keywords, deadline: deadline)
+        client = try PostgresClient(config.conninfo, deadline: deadline)
         isReplica = try PostgresSession.becomeReplica(client)
         let rows = try client.execute(
             "SELECT backend_start, pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY') "

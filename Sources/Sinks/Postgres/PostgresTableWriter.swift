@@ -660,7 +660,7 @@ extension PostgresSession {
     /// - Parameter table: the name of a table by its index in the batch.
     /// - Throws: ``PostgresWriteFailure`` with the first error, or the first command that found too few rows.
     func land(_ table: (UInt32) -> TableRef?) throws(PostgresWriteFailure) {
-        let mismatch: PostgresClient.Mismatch?
+        let mismatch: PostgresClient.Expectation?
         do throws(PostgresClient.FlightError) {
             mismatch = try client.land()
         } catch {
@@ -673,8 +673,8 @@ extension PostgresSession {
         guard let mismatch else { return }
         throw PostgresWriteFailure(
             kind: .missingRow,
-            operation: mismatch.expectation.operation,
-            table: mismatch.expectation.table.flatMap(table)
+            operation: mismatch.operation,
+            table: mismatch.table.flatMap(table)
         )
     }
 }
