@@ -59,7 +59,9 @@ public struct Conninfo: Sendable {
     /// The value of a keyword.
     public subscript(name: String) -> String? { keywords.last { $0.name == name }?.value }
 
-    /// Begins to connect; the caller polls. Nil when libpq has no memory.
+    /// Begins to connect; the caller polls.
+    ///
+    /// Nil when libpq has no memory.
     public func start() -> OpaquePointer? {
         withCStrings(keywords.map(\.name)) { names in
             withCStrings(keywords.map(\.value)) { values in PQconnectStartParams(names, values, 0) }

@@ -27,11 +27,7 @@ struct PostgresEncoderTests {
         var encoder = PostgresEncoder()
         encoder.begin(at: 0)
         wires.withUnsafeBufferPointer { wires in
-            if isText {
-                encoder.appendTextRow(wires, change, batch) { batch.newCell(change, $0) }
-            } else {
-                encoder.appendRow(wires, change, batch) { batch.newCell(change, $0) }
-            }
+            encoder.appendRow(isText ? .text : .binary, wires, change, batch) { batch.newCell(change, $0) }
         }
         return (bytes(encoder), encoder.hasWrongForm)
     }

@@ -169,6 +169,16 @@ struct PostgresCatalog {
         return parents
     }
 
+    /// Statements that make the schemas which are missing.
+    func missingSchemas(_ names: Set<String>) throws(PostgresError) -> [String] {
+        // Asked first: CREATE SCHEMA IF NOT EXISTS wants the privilege even where there is nothing to do.
+        let rows = try client.query(
+            "SELECT s FROM unnest($1::text[]) s WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = s)",
+            [PostgresCatalog.array(Array(names))]
+        )
+        return rows.compactMap { $0[0] }.map { "CREATE SCHEMA IF NOT EXISTS \($0.quotedIdentifier)" }
+    }
+
     /// An array literal.
     static func array(_ elements: [String]) -> String {
         "{"

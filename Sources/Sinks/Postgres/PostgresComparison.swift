@@ -7,7 +7,7 @@ struct PostgresComparison {
     let there: PostgresTable
     let types: PostgresTypes
     let config: PostgresConfig
-    private(set) var differences: [PostgresSetup.Difference] = []
+    private(set) var differences: [TableDifference] = []
     /// Whether a privilege is missing.
     private(set) var isForbidden = false
     /// Statements that add what is only the sink's.
@@ -24,7 +24,7 @@ struct PostgresComparison {
     }
 
     private mutating func add(_ cause: String, _ remedy: String) {
-        differences.append(PostgresSetup.Difference(table: table.ref, cause: cause, remedy: remedy))
+        differences.append(TableDifference(table: table.ref, cause: cause, remedy: remedy))
     }
 
     mutating func compare(_ wanted: [PostgresSetup.Wanted]) {

@@ -127,9 +127,23 @@ struct PostgresEncoder: ~Copyable {
     /// The trailer of COPY's binary format.
     mutating func endCopy() { buffer.append(-1 as Int16) }
 
-    /// Appends a row for COPY's binary format.
+    /// Appends a row for COPY.
     @inline(__always)
     mutating func appendRow(
+        _ form: PostgresLayout.DirectCopy,
+        _ wires: UnsafeBufferPointer<PostgresWire>,
+        _ change: Change,
+        _ batch: CdcBatch,
+        new: (Int) -> Cell
+    ) {
+        switch form {
+        case .binary: appendBinaryRow(wires, change, batch, new: new)
+        case .text: appendTextRow(wires, change, batch, new: new)
+        }
+    }
+
+    @inline(__always)
+    private mutating func appendBinaryRow(
         _ wires: UnsafeBufferPointer<PostgresWire>,
         _ change: Change,
         _ batch: CdcBatch,
@@ -139,8 +153,7 @@ struct PostgresEncoder: ~Copyable {
         for wire in wires { append(wire, change, new: new(Int(wire.source)), batch) }
     }
 
-    /// Appends a row for COPY's text format.
-    mutating func appendTextRow(
+    private mutating func appendTextRow(
         _ wires: UnsafeBufferPointer<PostgresWire>,
         _ change: Change,
         _ batch: CdcBatch,

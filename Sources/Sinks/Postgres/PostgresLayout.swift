@@ -45,8 +45,8 @@ struct PostgresLayout {
     /// Whether every value can be an element of an array.
     let fitsArrays: Bool
 
-    /// Columns of the key, in the key's order.
-    var key: [Column] { schema.key.compactMap { place in columns.first { $0.source == place } } }
+    /// Places among ``columns`` of the key's, in the key's order.
+    var key: [Int] { schema.key.compactMap { place in columns.firstIndex { $0.source == place } } }
 
     /// Lays a table out; nil if a column of it has no counterpart.
     ///

@@ -10,19 +10,13 @@ struct PostgresSetup {
     let pipeline: PipelineIdentity
     /// Whether triggers and foreign keys of the target are off.
     let isReplica: Bool
-    var types = PostgresTypes()
-
-    /// What is wrong with one table, and what to do.
-    struct Difference {
-        let table: TableRef
-        let cause: String
-        let remedy: String
-    }
+    /// What the target knows of the tables' types, once it was asked.
+    private(set) var types = PostgresTypes()
 
     /// What is to be done for one table, or why it cannot be taken.
     private struct Verdict {
         var statements: [String] = []
-        var differences: [Difference] = []
+        var differences: [TableDifference] = []
         var columns: [TablePlan.Column] = []
         /// Whether a privilege is missing: then it is not the tables that have to be mended.
         var isForbidden = false
@@ -56,12 +50,13 @@ struct PostgresSetup {
     /// Creates what is missing; in parts, each of which is there or is not.
     mutating func run(_ tables: [TableSchema]) throws(PostgresSetupFailure) {
         let verdicts = try judge(tables)
+        let madeTypes: Bool
         let kind: SinkError.Kind = verdicts.contains(where: \.isForbidden) ? .configuration : .schemaMismatch
-        try PostgresSetup.report(verdicts.flatMap(\.differences), kind)
+        if let error = verdicts.flatMap(\.differences).error(kind) { throw .differs(error) }
         do throws(PostgresError) {
             let typeStatements = try missingTypes(tables)
-            let schemas = try missingSchemas(Set(tables.map { target($0).schema }))
-            try client.execute((["BEGIN"] + schemas + typeStatements + ["COMMIT"]).joined(separator: ";"))
+            let schemas = try PostgresCatalog(client: client).missingSchemas(Set(tables.map { target($0).schema }))
+            try execute(schemas + typeStatements)
             var waiting: [String] = []
             for verdict in verdicts {
                 waiting += verdict.statements
@@ -70,9 +65,12 @@ struct PostgresSetup {
                 waiting.removeAll()
             }
             try execute(waiting)
+            madeTypes = !typeStatements.isEmpty
         } catch {
             throw .server(error, "create tables")
         }
+        // What was made has to be known by its OID.
+        if madeTypes { try readTypes(tables) }
     }
 
     /// The bookkeeping needs a schema of its own.
@@ -116,8 +114,8 @@ struct PostgresSetup {
         return types
     }
 
-    /// Reads what the target knows of the tables' types; of those that ``run(_:)`` made, if it comes after it.
-    mutating func readTypes(_ tables: [TableSchema]) throws(PostgresSetupFailure) {
+    /// Reads what the target knows of the tables' types.
+    private mutating func readTypes(_ tables: [TableSchema]) throws(PostgresSetupFailure) {
         do throws(PostgresError) {
             types = PostgresTypes()
             try types.readCommon(client)
@@ -135,16 +133,7 @@ struct PostgresSetup {
         let schemas = Set(
             missing.filter { PostgresSetup.creation($0) != nil }.compactMap { PostgresSetup.schema(of: $0.name) }
         )
-        return try missingSchemas(schemas) + made
-    }
-
-    private func missingSchemas(_ names: Set<String>) throws(PostgresError) -> [String] {
-        // Asked first: CREATE SCHEMA IF NOT EXISTS wants the privilege even where there is nothing to do.
-        let rows = try client.query(
-            "SELECT s FROM unnest($1::text[]) s WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = s)",
-            [PostgresCatalog.array(Array(names))]
-        )
-        return rows.compactMap { $0[0] }.map { "CREATE SCHEMA IF NOT EXISTS \($0.quotedIdentifier)" }
+        return try PostgresCatalog(client: client).missingSchemas(schemas) + made
     }
 
     private static func creation(_ type: PostgresType) -> String? {
@@ -333,10 +322,10 @@ struct PostgresSetup {
 
     // MARK: Reports
 
-    private func nameProblems(_ table: TableSchema, _ name: TableRef) -> [Difference] {
-        var problems: [Difference] = []
+    private func nameProblems(_ table: TableSchema, _ name: TableRef) -> [TableDifference] {
+        var problems: [TableDifference] = []
         func add(_ cause: String, _ remedy: String) {
-            problems.append(Difference(table: table.ref, cause: cause, remedy: remedy))
+            problems.append(TableDifference(table: table.ref, cause: cause, remedy: remedy))
         }
         if name.name.utf8.count > 63 {
             add("its name at the target is longer than PostgreSQL's 63 bytes", "set SINK_TABLE_NAME")
@@ -357,8 +346,8 @@ struct PostgresSetup {
         return problems
     }
 
-    private func same(_ table: TableSchema, as other: TableRef) -> Difference {
-        Difference(
+    private func same(_ table: TableSchema, as other: TableRef) -> TableDifference {
+        TableDifference(
             table: table.ref,
             cause: "it and \(other) have one name at the target (\(target(table)))",
             remedy: "set SINK_TABLE_NAME so that every table has a name of its own"
@@ -370,8 +359,8 @@ struct PostgresSetup {
             + "AND source_table = \(table.ref.name.quotedLiteral)"
     }
 
-    private func renamed(_ table: TableSchema, from old: TableRef, to new: TableRef) -> Difference {
-        Difference(
+    private func renamed(_ table: TableSchema, from old: TableRef, to new: TableRef) -> TableDifference {
+        TableDifference(
             table: table.ref,
             cause: "it was copied to table \(old), and is now to be \(new)",
             remedy: "move the table there, then UPDATE \(PostgresState.tableTable) SET sink_schema = "
@@ -379,37 +368,19 @@ struct PostgresSetup {
         )
     }
 
-    private func lost(_ table: TableSchema, _ name: TableRef) -> Difference {
-        Difference(
+    private func lost(_ table: TableSchema, _ name: TableRef) -> TableDifference {
+        TableDifference(
             table: table.ref,
             cause: "table \(name), which was copied, is gone",
             remedy: "to copy it again: DELETE FROM \(PostgresState.tableTable) \(registration(table));"
         )
     }
 
-    private func owned(_ table: TableSchema, _ name: TableRef, by owner: String) -> Difference {
-        Difference(
+    private func owned(_ table: TableSchema, _ name: TableRef, by owner: String) -> TableDifference {
+        TableDifference(
             table: table.ref,
             cause: "table \(name) belongs to pipeline \"\(owner)\"",
             remedy: "set SINK_TABLE_NAME, SINK_SCHEMA or SINK_URL to another one"
-        )
-    }
-
-    /// Everything that differs, in one error.
-    static func report(_ differences: [Difference], _ kind: SinkError.Kind) throws(PostgresSetupFailure) {
-        guard let first = differences.first else { return }
-        let isOne = differences.allSatisfy { $0.table == first.table }
-        let causes = differences.map { isOne ? $0.cause : "\($0.table): \($0.cause)" }
-        var remedies: [String] = []
-        for difference in differences where !remedies.contains(difference.remedy) { remedies.append(difference.remedy) }
-        throw .differs(
-            SinkError(
-                kind,
-                operation: "set up sink",
-                table: isOne ? first.table : nil,
-                cause: causes.joined(separator: "; "),
-                remedy: remedies.joined(separator: " ")
-            )
         )
     }
 }

@@ -132,7 +132,10 @@ public final class PostgresSink: Sink {
         try perform("create state tables") { () throws(PostgresError) in
             try state.create()
         }
-        try checkIdentity(state, pipeline)
+        let known = try perform("read position") { () throws(PostgresError) in
+            try state.systemIdentifier(of: pipeline.name)
+        }
+        try pipeline.requireSystem(known, "at \(session.client.server)")
         var setup = PostgresSetup(
             client: session.client,
             config: config,
@@ -141,7 +144,6 @@ public final class PostgresSink: Sink {
         )
         do throws(PostgresSetupFailure) {
             try setup.run(tables)
-            try setup.readTypes(tables)
             warnings = [try setup.firingWarning(tables)].compactMap(\.self)
         } catch {
             throw sinkError(error)
@@ -175,18 +177,6 @@ public final class PostgresSink: Sink {
             }
         }
         return .binary
-    }
-
-    private func checkIdentity(_ state: PostgresState, _ pipeline: PipelineIdentity) throws(SinkError) {
-        let known = try perform("read position") { () throws(PostgresError) in try state.load(pipeline.name) }
-        guard let known, known.source.systemIdentifier != pipeline.source.systemIdentifier else { return }
-        throw SinkError(
-            .configuration,
-            operation: "set up sink",
-            cause: "pipeline \"\(pipeline.name)\" at \(state.client.server) belongs to the source system "
-                + "\(known.source.systemIdentifier), not to \(pipeline.source.systemIdentifier)",
-            remedy: "set SINK_PIPELINE or SINK_URL to another one"
-        )
     }
 
     private func claim(_ state: PostgresState, _ pipeline: PipelineIdentity) throws(SinkError) {
@@ -451,14 +441,14 @@ public final class PostgresSink: Sink {
             guard let (writer, fold, next) = tables[table] else { continue }
             tables[table]?.next = next + 1
             let context = PostgresTableWriter.Context(batch: batch, table: table, mode: .replay, session: session)
-            try writer.replay(next, context, fold, &encoder)
+            try writer.applyAlone(next, context, fold, &encoder)
         }
     }
 
     /// The mode in which a batch may pass that did not in this one; nil if there is none.
     private static func next(after mode: PostgresMode, _ failure: PostgresWriteFailure) -> PostgresMode? {
         switch failure.kind {
-        case .wrongForm: return nil
+        case .wrongForm, .noOldRow: return nil
         case .missingRow where failure.table == nil: return nil
         case .missingRow: break
         case .server(let error): guard error.reason == .server, error.mayPassInOrder else { return nil }
@@ -479,7 +469,7 @@ public final class PostgresSink: Sink {
     private func restart(_ batch: CdcBatch, _ session: PostgresSession, _ mode: PostgresMode) throws(SinkError) {
         for writer in writers.values { writer.forgetSets() }
         try perform("write in another way") { () throws(PostgresError) in
-            if PostgresSink.isWhole(batch) || (batch.beginsUnit && !session.prologue.isEmpty) {
+            if PostgresSink.isWhole(batch) {
                 try session.client.execute("ROLLBACK")
                 session.prologue = beginning(of: batch)
             } else {
@@ -735,6 +725,16 @@ public final class PostgresSink: Sink {
                 lsn: lsn,
                 cause: "a value came in a form that its column does not have in this session",
                 remedy: "restart the daemon; if it happens again, report it with the table's definition"
+            )
+        case .noOldRow:
+            return SinkError(
+                .permanent,
+                operation: failure.operation,
+                table: failure.table,
+                lsn: lsn,
+                cause: "the table has no key and no old row came",
+                remedy:
+                    "ALTER TABLE \(failure.table?.description ?? "…") REPLICA IDENTITY FULL, and copy the table anew"
             )
         case .missingRow where failure.operation == PostgresSink.moveOperation: return movedByOthers(lsn)
         case .missingRow:

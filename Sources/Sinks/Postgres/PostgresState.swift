@@ -38,11 +38,8 @@ struct PostgresState {
     /// Makes the schema and the tables where they are missing.
     func create() throws(PostgresError) {
         guard try !exists() else { return }
-        let schema = TableRef.positionState.schema
-        // Asked first: CREATE SCHEMA IF NOT EXISTS wants the privilege even where there is nothing to do.
-        let found = try client.execute("SELECT pg_catalog.to_regnamespace('\(schema)') IS NOT NULL").first?.first
-        let statements = (found == "t" ? [] : ["CREATE SCHEMA \(schema)"]) + PostgresState.creation
-        try client.execute(statements.joined(separator: ";"))
+        let schemas = try PostgresCatalog(client: client).missingSchemas([TableRef.positionState.schema])
+        try client.execute((schemas + PostgresState.creation).joined(separator: ";"))
     }
 
     /// Whether the role may make what is missing of the sink's own schema and tables.
@@ -92,6 +89,15 @@ struct PostgresState {
         )
         state.tableOIDs = registrations.compactMapValues(\.sourceOID)
         return state
+    }
+
+    /// The source system that a pipeline's state here belongs to; nil for none.
+    func systemIdentifier(of pipeline: String) throws(PostgresError) -> String? {
+        let rows = try client.query(
+            "SELECT system_identifier FROM \(PostgresState.positionTable) WHERE pipeline = $1",
+            [pipeline]
+        )
+        return rows.first?[0]
     }
 
     static func position(_ lsn: String?, _ commitLSN: String?) -> SourcePosition? {

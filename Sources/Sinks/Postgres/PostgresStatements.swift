@@ -50,6 +50,20 @@ enum PostgresAction: Hashable {
 struct PostgresStatements {
     let layout: PostgresLayout
     let audit: [AuditColumn]
+    /// Columns by which an index may find a row without key: short, and of types whose equality needs no schema.
+    let indexable: [Int]
+
+    init(layout: PostgresLayout, audit: [AuditColumn]) {
+        self.layout = layout
+        self.audit = audit
+        let short = layout.columns.indices.filter { layout.schema.columns[layout.columns[$0].source].type.isShort }
+        indexable = Array(short.prefix(4))
+    }
+
+    /// What fields are on the wire.
+    func wires(_ fields: [PostgresField]) -> [PostgresWire] {
+        fields.map { PostgresWire($0, layout, carrier($0)) }
+    }
 
     /// The fields that the rows of an action have.
     func fields(_ action: PostgresAction) -> [PostgresField] {
@@ -61,18 +75,13 @@ struct PostgresStatements {
         return switch action {
         case .insert, .upsert: all + audit
         case .update(let unchanged): except(unchanged) + audit
-        case .delete, .clearMarked: key.map(PostgresField.new)
-        case .mark: key.map(PostgresField.new) + audit
-        case .changeKey(let unchanged): except(unchanged) + key.map(PostgresField.old) + audit
+        case .delete, .clearMarked: layout.key.map(PostgresField.new)
+        case .mark: layout.key.map(PostgresField.new) + audit
+        case .changeKey(let unchanged): except(unchanged) + layout.key.map(PostgresField.old) + audit
         case .updateCopy: all + layout.columns.indices.map(PostgresField.old) + audit
         case .deleteCopy: layout.columns.indices.map(PostgresField.old)
         case .markCopy: layout.columns.indices.map(PostgresField.old) + audit
         }
-    }
-
-    /// Places of the key's columns among the layout's.
-    var key: [Int] {
-        layout.schema.key.compactMap { place in layout.columns.firstIndex { $0.source == place } }
     }
 
     /// The carrier of a field.
@@ -226,7 +235,10 @@ struct PostgresStatements {
         }
         var parts = places.map { "\(layout.columns[$0].name)=\(rows.value(.new($0)))" } + auditAssignments(rows)
         // SET needs a column: the key to itself tells whether the row is there.
-        if parts.isEmpty, let first = layout.key.first { parts = ["\(first.name)=t.\(first.name)"] }
+        if parts.isEmpty, let first = layout.key.first {
+            let name = layout.columns[first].name
+            parts = ["\(name)=t.\(name)"]
+        }
         return parts.joined(separator: ",")
     }
 
@@ -234,11 +246,11 @@ struct PostgresStatements {
         audit.map { "\($0.rawValue.quotedIdentifier)=\(rows.value(.audit($0)))" }
     }
 
-    private var keyNames: String { layout.key.map(\.name).joined(separator: ",") }
+    private var keyNames: String { layout.key.map { layout.columns[$0].name }.joined(separator: ",") }
     private var isDeleted: String { AuditColumn.isDeleted.rawValue.quotedIdentifier }
 
     private func keyMatches(_ rows: Rows, _ field: (Int) -> PostgresField) -> String {
-        key.map { place in
+        layout.key.map { place in
             let column = layout.columns[place]
             return "t.\(column.name) \(column.equality ?? "=") \(rows.value(field(place)))"
         }.joined(separator: " AND ")
@@ -246,7 +258,7 @@ struct PostgresStatements {
 
     /// An identity column that is always generated cannot be set by UPDATE: such a row is removed and added under its new key.
     private func changeKey(_ rows: Rows, _ unchanged: [Int]) -> String {
-        guard layout.key.contains(where: \.isIdentityAlways) else {
+        guard layout.key.contains(where: { layout.columns[$0].isIdentityAlways }) else {
             return "UPDATE \(layout.table) t SET \(assignments(rows, unchanged, movesKey: true))\(rows.joined("FROM")) "
                 + "WHERE \(keyMatches(rows, PostgresField.old))"
         }
@@ -277,15 +289,5 @@ struct PostgresStatements {
         let conditions = (known + live + [image]).joined(separator: " AND ")
         // A row's place counts from the beginning of its partition.
         return "(t.tableoid, t.ctid) = (SELECT x.tableoid, x.ctid FROM \(layout.table) x WHERE \(conditions) LIMIT 1)"
-    }
-
-    /// Columns by which an index may find a row without key: short, and of types whose equality needs no schema.
-    var indexable: [Int] { Array(layout.columns.indices.filter { layout.isNarrow($0) }.prefix(4)) }
-}
-
-extension PostgresLayout {
-    /// Whether values of the column are short and compare by an operator of pg_catalog.
-    func isNarrow(_ place: Int) -> Bool {
-        schema.columns[columns[place].source].type.isShort
     }
 }

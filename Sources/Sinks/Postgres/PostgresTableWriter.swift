@@ -18,6 +18,8 @@ struct PostgresWriteFailure: Error {
         case missingRow
         /// A value came in a form that its column does not have.
         case wrongForm
+        /// A row of a table without key is to change, and its old values did not come.
+        case noOldRow
     }
 
     var kind: Kind
@@ -54,14 +56,12 @@ final class PostgresTableWriter {
 
     private final class Statement {
         let name: String
-        let text: String
         let wires: [PostgresWire]
         let formats: [Int32]
         let generation: Int
 
-        init(name: String, text: String, wires: [PostgresWire], generation: Int) {
+        init(name: String, wires: [PostgresWire], generation: Int) {
             self.name = name
-            self.text = text
             self.wires = wires
             self.generation = generation
             formats = Array(repeating: 1, count: wires.count)
@@ -99,8 +99,7 @@ final class PostgresTableWriter {
         self.config = config
         sql = PostgresStatements(layout: layout, audit: config.audit)
         staging = "dbmazz_stage_\(layout.schema.oid)"
-        let sql = sql
-        wholeRow = sql.fields(.insert).map { PostgresWire($0, layout, sql.carrier($0)) }
+        wholeRow = sql.wires(sql.fields(.insert))
         shape = UpdateShape(columnCount: layout.columns.count)
     }
 
@@ -129,7 +128,9 @@ final class PostgresTableWriter {
             switch item.outcome {
             case .upsert where item.isNew: inserts.append(place)
             case .upsert: upserts.append(place)
-            case .update where item.isPartial: notePartial(item, place, fold, batch)
+            case .update where item.isPartial:
+                noteShape(item, fold, batch)
+                partial[shape, default: []].append(place)
             case .update: updates.append(place)
             case .delete: deletes.append(place)
             case .changeKey, .truncate:
@@ -149,20 +150,21 @@ final class PostgresTableWriter {
         partial.removeAll()
     }
 
-    /// Whether a new row cannot meet one that is there: not where deleted rows stay.
+    /// Whether a new row cannot meet one that is there: not where rows that are marked as deleted keep their keys.
     private func copiesDirectly(_ context: Context) -> Bool {
-        context.mode == .fast && (config.deleteMode == .hard || context.batch.isCopy)
+        context.mode == .fast && (!schema.hasKey || config.deleteMode == .hard || context.batch.isCopy)
     }
 
     // MARK: Sets
 
-    private func notePartial(_ item: FoldIndex.Item, _ place: Int, _ fold: FoldIndex, _ batch: CdcBatch) {
+    /// Makes ``shape`` that of an item.
+    private func noteShape(_ item: FoldIndex.Item, _ fold: FoldIndex, _ batch: CdcBatch) {
         shape.clear()
+        guard item.isPartial else { return }
         for number in 0..<layout.columns.count
         where fold.cell(item, Int(wholeRow[number].source), in: batch).isUnchanged {
             shape.markUnchanged(number)
         }
-        partial[shape, default: []].append(place)
     }
 
     /// Applies what was collected: rows that go first make room for those that come.
@@ -183,10 +185,21 @@ final class PostgresTableWriter {
         }
         try run(.upsert, upserts, context, fold, &encoder)
         upserts.removeAll(keepingCapacity: true)
+        try flushNew(context, fold, &encoder)
+    }
+
+    /// Adds the new rows that were collected.
+    private func flushNew(
+        _ context: Context,
+        _ fold: FoldIndex,
+        _ encoder: inout PostgresEncoder
+    ) throws(PostgresWriteFailure) {
         if inserts.count >= PostgresTableWriter.fewestToCopy, copiesDirectly(context), let form = layout.directCopy {
-            try copy(inserts, form, context, fold, &encoder)
+            try copy(form, context, &encoder) { (encoder, wires) throws(PostgresError) in
+                try self.encode(self.inserts, form, wires, context, fold, &encoder)
+            }
         } else {
-            try run(.upsert, inserts, context, fold, &encoder)
+            try run(schema.hasKey ? .upsert : .insert, inserts, context, fold, &encoder)
         }
         inserts.removeAll(keepingCapacity: true)
     }
@@ -214,23 +227,6 @@ final class PostgresTableWriter {
 
     // MARK: One by one
 
-    /// Applies one change of the batch by statements of its own.
-    ///
-    /// - Parameters:
-    ///   - place: its item in the index.
-    ///   - context: what it belongs to.
-    ///   - fold: an index that does not fold.
-    ///   - encoder: where to put values.
-    /// - Throws: ``PostgresWriteFailure``.
-    func replay(
-        _ place: Int,
-        _ context: Context,
-        _ fold: FoldIndex,
-        _ encoder: inout PostgresEncoder
-    ) throws(PostgresWriteFailure) {
-        try applyAlone(place, context, fold, &encoder)
-    }
-
     private func applyInOrder(
         _ context: Context,
         _ fold: FoldIndex,
@@ -249,22 +245,8 @@ final class PostgresTableWriter {
         try flushNew(context, fold, &encoder)
     }
 
-    private func flushNew(
-        _ context: Context,
-        _ fold: FoldIndex,
-        _ encoder: inout PostgresEncoder
-    ) throws(PostgresWriteFailure) {
-        guard !inserts.isEmpty else { return }
-        if inserts.count >= PostgresTableWriter.fewestToCopy, context.mode == .fast, let form = layout.directCopy {
-            try copy(inserts, form, context, fold, &encoder)
-        } else {
-            try run(.insert, inserts, context, fold, &encoder)
-        }
-        inserts.removeAll(keepingCapacity: true)
-    }
-
-    /// Applies one item by statements of its own.
-    private func applyAlone(
+    /// Applies one item of an index by statements of its own.
+    func applyAlone(
         _ place: Int,
         _ context: Context,
         _ fold: FoldIndex,
@@ -295,10 +277,8 @@ final class PostgresTableWriter {
     }
 
     private func unchanged(_ item: FoldIndex.Item, _ context: Context, _ fold: FoldIndex) -> [Int] {
-        guard item.isPartial else { return [] }
-        return layout.columns.indices.filter {
-            fold.cell(item, layout.columns[$0].source, in: context.batch).isUnchanged
-        }
+        noteShape(item, fold, context.batch)
+        return unchanged(shape)
     }
 
     private func nulls(_ item: FoldIndex.Item, _ context: Context) -> [Int] {
@@ -309,8 +289,8 @@ final class PostgresTableWriter {
     private func requireOldRow(_ item: FoldIndex.Item, _ context: Context) throws(PostgresWriteFailure) {
         guard context.batch.change(Int(item.change)).oldTuple == .full else {
             throw PostgresWriteFailure(
-                kind: .missingRow,
-                operation: "change a row without key or old row",
+                kind: .noOldRow,
+                operation: "change by values",
                 table: schema.ref
             )
         }
@@ -324,15 +304,8 @@ final class PostgresTableWriter {
     ) throws(PostgresWriteFailure) {
         let text = sql.truncate(config.deleteMode, config.truncate)
         let fields = config.deleteMode == .soft ? config.audit.map(PostgresField.audit) : []
-        let statement = Statement(
-            name: "",
-            text: text,
-            wires: fields.map { PostgresWire($0, layout, sql.carrier($0)) },
-            generation: context.session.generation
-        )
-        try fly("truncate", context) { () throws(PostgresError) in
-            try context.session.client.flyPrepare("", text, expectation("truncate", context, rows: nil))
-        }
+        // Unnamed: truncates are rare.
+        let statement = try prepare("", text, fields, "truncate", context)
         try send(statement, "truncate", nil, place, context, fold, &encoder)
         try land(context)
         Failpoint.truncateApplied.pass()
@@ -389,17 +362,24 @@ final class PostgresTableWriter {
         let session = context.session
         if let known = statements[key], known.generation == session.generation { return known }
         if statements.count >= PostgresTableWriter.statementLimit { try forgetStatements(context) }
-        let made = Statement(
-            name: session.nextName(),
-            text: sql.sql(action, from: source, staging: staging),
-            wires: sql.fields(action).map { PostgresWire($0, layout, sql.carrier($0)) },
-            generation: session.generation
-        )
-        try fly("prepare statement", context) { () throws(PostgresError) in
-            try session.client.flyPrepare(made.name, made.text, expectation("prepare statement", context, rows: nil))
-        }
+        let text = sql.sql(action, from: source, staging: staging)
+        let made = try prepare(session.nextName(), text, sql.fields(action), "prepare statement", context)
         statements[key] = made
         return made
+    }
+
+    private func prepare(
+        _ name: String,
+        _ text: String,
+        _ fields: [PostgresField],
+        _ operation: String,
+        _ context: Context
+    ) throws(PostgresWriteFailure) -> Statement {
+        let session = context.session
+        try fly(operation, context) { () throws(PostgresError) in
+            try session.client.flyPrepare(name, text, expectation(operation, context, rows: nil))
+        }
+        return Statement(name: name, wires: sql.wires(fields), generation: session.generation)
     }
 
     private func forgetStatements(_ context: Context) throws(PostgresWriteFailure) {
@@ -511,6 +491,9 @@ final class PostgresTableWriter {
 
     // MARK: COPY
 
+    /// Encodes rows and sends them slice by slice; the last slice stays in the buffer.
+    private typealias Rows = (inout PostgresEncoder, UnsafeBufferPointer<PostgresWire>) throws(PostgresError) -> Int
+
     /// Copies all the table's changes, which are inserts, straight into it.
     private func copyAll(
         _ form: PostgresLayout.DirectCopy,
@@ -518,46 +501,35 @@ final class PostgresTableWriter {
         _ encoder: inout PostgresEncoder
     ) throws(PostgresWriteFailure) {
         let batch = context.batch
-        var count = 0
-        try copyDirectly(form, context, &encoder) { (encoder, wires) throws(PostgresError) in
+        try copy(form, context, &encoder) { (encoder, wires) throws(PostgresError) in
+            var count = 0
             var index = batch.firstChange(ofTable: context.table)
             while index != .max {
                 let change = batch.change(Int(index))
-                if form == .binary {
-                    encoder.appendRow(wires, change, batch) { batch.newCell(change, $0) }
-                } else {
-                    encoder.appendTextRow(wires, change, batch) { batch.newCell(change, $0) }
-                }
+                encoder.appendRow(form, wires, change, batch) { batch.newCell(change, $0) }
+                try self.sendSlice(&encoder, context)
                 count += 1
                 index = change.nextOfTable
-                try self.sendSlice(&encoder, context)
             }
             return count
         }
     }
 
-    /// Copies new rows straight into the table.
-    private func copy(
+    private func encode(
         _ places: [Int],
         _ form: PostgresLayout.DirectCopy,
+        _ wires: UnsafeBufferPointer<PostgresWire>,
         _ context: Context,
         _ fold: FoldIndex,
         _ encoder: inout PostgresEncoder
-    ) throws(PostgresWriteFailure) {
+    ) throws(PostgresError) -> Int {
         let batch = context.batch
-        try copyDirectly(form, context, &encoder) { (encoder, wires) throws(PostgresError) in
-            for place in places {
-                let item = fold.items[place]
-                let change = batch.change(Int(item.change))
-                if form == .binary {
-                    encoder.appendRow(wires, change, batch) { fold.cell(item, $0, in: batch) }
-                } else {
-                    encoder.appendTextRow(wires, change, batch) { fold.cell(item, $0, in: batch) }
-                }
-                try self.sendSlice(&encoder, context)
-            }
-            return places.count
+        for place in places {
+            let item = fold.items[place]
+            encoder.appendRow(form, wires, batch.change(Int(item.change)), batch) { fold.cell(item, $0, in: batch) }
+            try sendSlice(&encoder, context)
         }
+        return places.count
     }
 
     private func sendSlice(_ encoder: inout PostgresEncoder, _ context: Context) throws(PostgresError) {
@@ -566,36 +538,20 @@ final class PostgresTableWriter {
         encoder.buffer.reset()
     }
 
-    private func copyDirectly(
+    /// Copies rows straight into the table.
+    private func copy(
         _ form: PostgresLayout.DirectCopy,
         _ context: Context,
         _ encoder: inout PostgresEncoder,
-        _ rows: (inout PostgresEncoder, UnsafeBufferPointer<PostgresWire>) throws(PostgresError) -> Int
+        _ rows: Rows
     ) throws(PostgresWriteFailure) {
-        try land(context)
-        let client = context.session.client
-        let prologue = context.session.takePrologue()
-        var sent = 0
-        do throws(PostgresError) {
-            let counts = try client.copy((prologue + [sql.directCopy(form)]).joined(separator: ";")) {
-                () throws(PostgresError) in
-                encoder.buffer.reset()
-                if form == .binary { encoder.beginCopy() }
-                sent = try withWires(wholeRow) { (wires) throws(PostgresError) in try rows(&encoder, wires) }
-                if form == .binary { encoder.endCopy() }
-                // The session is given up: COPY has no way back from here but an error, which this is.
-                if encoder.hasWrongForm { throw PostgresError(.lost, "value in an unexpected form") }
-                try client.sendCopyData(encoder.buffer.bytes)
-            }
-            let loaded = counts.count > prologue.count ? counts[prologue.count] : nil
-            // A trigger of the target may leave rows out where it fires; else what was sent is there.
-            if context.session.isReplica, let loaded, loaded != sent {
-                throw PostgresError(.lost, "\(sent) rows were copied, \(loaded) arrived")
-            }
-        } catch {
-            try checkForm(encoder, "copy")
-            throw PostgresWriteFailure(kind: .server(error), operation: "copy", table: schema.ref, isDirectCopy: true)
-        }
+        let copy = sql.directCopy(form)
+        let (sent, counts) = try run([copy], "copy", form, wholeRow, context, &encoder, isDirectCopy: true, rows)
+        let loaded = counts.first ?? nil
+        // A trigger of the target may leave rows out where it fires; else what was sent is there.
+        guard context.session.isReplica, let loaded, loaded != sent else { return }
+        let error = PostgresError(.lost, "\(sent) rows were copied, \(loaded) arrived")
+        throw PostgresWriteFailure(kind: .server(error), operation: "copy", table: schema.ref, isDirectCopy: true)
     }
 
     /// Copies rows into the staging table and applies them from there.
@@ -606,51 +562,60 @@ final class PostgresTableWriter {
         _ fold: FoldIndex,
         _ encoder: inout PostgresEncoder
     ) throws(PostgresWriteFailure) {
-        try land(context)
         context.session.stages()
-        let batch = context.batch
-        let client = context.session.client
-        let before = context.session.takePrologue() + [sql.createStaging(staging)]
-        let wires = sql.fields(action).map { PostgresWire($0, layout, sql.carrier($0)) }
-        let statements =
-            before + [
-                sql.copyStaging(action, staging), sql.sql(action, from: .staging, staging: staging),
-                "TRUNCATE pg_temp.\(staging)",
-            ]
+        let statements = [
+            sql.createStaging(staging), sql.copyStaging(action, staging),
+            sql.sql(action, from: .staging, staging: staging), "TRUNCATE pg_temp.\(staging)",
+        ]
         let operation = PostgresTableWriter.operation(action)
-        let counts: [Int?]
-        do throws(PostgresError) {
-            counts = try client.copy(statements.joined(separator: ";")) { () throws(PostgresError) in
-                encoder.buffer.reset()
-                encoder.beginCopy()
-                try withWires(wires) { (wires) throws(PostgresError) in
-                    for place in places {
-                        let item = fold.items[place]
-                        let change = batch.change(Int(item.change))
-                        encoder.appendRow(wires, change, batch) { fold.cell(item, $0, in: batch) }
-                        try self.sendSlice(&encoder, context)
-                    }
-                }
-                encoder.endCopy()
-                if encoder.hasWrongForm { throw PostgresError(.lost, "value in an unexpected form") }
-                try client.sendCopyData(encoder.buffer.bytes)
-            }
-        } catch {
-            try checkForm(encoder, operation)
-            throw PostgresWriteFailure(kind: .server(error), operation: operation, table: schema.ref)
+        let wires = sql.wires(sql.fields(action))
+        let (_, counts) = try run(statements, operation, .binary, wires, context, &encoder, isDirectCopy: false) {
+            (encoder, wires) throws(PostgresError) in
+            try self.encode(places, .binary, wires, context, fold, &encoder)
         }
         guard let wanted = PostgresTableWriter.wanted(action, places.count) else { return }
-        let affected = counts.count > before.count + 1 ? counts[before.count + 1] : nil
-        if affected != wanted {
+        if counts.count < 3 || counts[2] != wanted {
             throw PostgresWriteFailure(kind: .missingRow, operation: operation, table: schema.ref)
         }
     }
 
-    private func withWires<Value>(
+    /// Runs statements of which one is a COPY.
+    ///
+    /// - Returns: how many rows were sent, and how many each statement affected.
+    private func run(
+        _ statements: [String],
+        _ operation: String,
+        _ form: PostgresLayout.DirectCopy,
         _ wires: [PostgresWire],
-        _ body: (UnsafeBufferPointer<PostgresWire>) throws(PostgresError) -> Value
-    ) throws(PostgresError) -> Value {
-        try wires.withUnsafeBufferPointer { (pointer) throws(PostgresError) in try body(pointer) }
+        _ context: Context,
+        _ encoder: inout PostgresEncoder,
+        isDirectCopy: Bool,
+        _ rows: Rows
+    ) throws(PostgresWriteFailure) -> (sent: Int, counts: [Int?]) {
+        try land(context)
+        let client = context.session.client
+        let prologue = context.session.takePrologue()
+        var sent = 0
+        do throws(PostgresError) {
+            let counts = try client.copy((prologue + statements).joined(separator: ";")) { () throws(PostgresError) in
+                encoder.buffer.reset()
+                if form == .binary { encoder.beginCopy() }
+                sent = try wires.withUnsafeBufferPointer { (wires) throws(PostgresError) in try rows(&encoder, wires) }
+                if form == .binary { encoder.endCopy() }
+                // The session is given up: COPY has no way back from here but an error, which this is.
+                if encoder.hasWrongForm { throw PostgresError(.lost, "value in an unexpected form") }
+                try client.sendCopyData(encoder.buffer.bytes)
+            }
+            return (sent, Array(counts.dropFirst(prologue.count)))
+        } catch {
+            try checkForm(encoder, operation)
+            throw PostgresWriteFailure(
+                kind: .server(error),
+                operation: operation,
+                table: schema.ref,
+                isDirectCopy: isDirectCopy
+            )
+        }
     }
 }
 

@@ -4,22 +4,16 @@ internal import CdcCore
 struct SQLiteNames {
     let auditColumns: Bool
 
-    struct Problem {
-        let table: TableRef
-        let cause: String
-        let remedy: String
-    }
-
     /// Everything that keeps the tables from lying side by side in one file.
-    func problems(of tables: [TableSchema]) -> [Problem] {
-        var problems: [Problem] = []
+    func problems(of tables: [TableSchema]) -> [TableDifference] {
+        var problems: [TableDifference] = []
         var seen: [[UInt8]: TableSchema] = [:]
         for table in tables {
             if let other = seen.updateValue(table, forKey: table.sinkName.sqliteFolded) {
                 problems.append(same(table, as: other))
             }
             if let cause = reserved(table.sinkName) {
-                problems.append(Problem(table: table.ref, cause: cause, remedy: SQLiteNames.renameTable))
+                problems.append(TableDifference(table: table.ref, cause: cause, remedy: SQLiteNames.renameTable))
             }
             problems += columnProblems(of: table)
         }
@@ -29,11 +23,11 @@ struct SQLiteNames {
     private static let renameTable =
         "set SINK_TABLE_NAME so that every table has a name of its own, or leave it out of SOURCE_TABLES"
 
-    private func same(_ table: TableSchema, as other: TableSchema) -> Problem {
+    private func same(_ table: TableSchema, as other: TableSchema) -> TableDifference {
         let names =
             table.sinkName == other.sinkName
             ? "\"\(table.sinkName)\"" : "\"\(table.sinkName)\" and \"\(other.sinkName)\""
-        return Problem(
+        return TableDifference(
             table: table.ref,
             cause: "it and \(other.ref) have one name at the sink (\(names), without regard to case)",
             remedy: SQLiteNames.renameTable
@@ -52,13 +46,13 @@ struct SQLiteNames {
         return nil
     }
 
-    private func columnProblems(of table: TableSchema) -> [Problem] {
-        var problems: [Problem] = []
+    private func columnProblems(of table: TableSchema) -> [TableDifference] {
+        var problems: [TableDifference] = []
         var seen: [[UInt8]: String] = [:]
         let audit = auditColumns ? Set(AuditColumn.allCases.map { Array($0.rawValue.utf8) }) : []
         func add(_ cause: String) {
             problems.append(
-                Problem(
+                TableDifference(
                     table: table.ref,
                     cause: cause,
                     remedy: "rename the column at the source, or leave it out of the publication"

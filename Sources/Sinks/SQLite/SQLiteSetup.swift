@@ -10,26 +10,19 @@ struct SQLiteSetup {
 
     private var state: SQLiteState { SQLiteState(connection: connection) }
 
-    /// What is wrong with one table, and what to do.
-    private struct Difference {
-        let table: TableRef
-        let cause: String
-        let remedy: String
-    }
-
     /// What is to be done for one table, or why it cannot be taken.
     private struct Verdict {
         var statements: [String] = []
-        var differences: [Difference] = []
+        var differences: [TableDifference] = []
     }
 
     /// Runs inside a transaction of the caller, who rolls back on an error: either everything is set up or nothing.
     func run(_ tables: [TableSchema]) throws(SinkError) {
-        try report(nameProblems(of: tables), kind: .configuration)
+        if let error = nameProblems(of: tables).error(.configuration) { throw error }
         try state.create()
         try checkIdentity()
         let verdicts = try verdicts(tables)
-        try report(verdicts.flatMap(\.differences), kind: .schemaMismatch)
+        if let error = verdicts.flatMap(\.differences).error(.schemaMismatch) { throw error }
         for (table, verdict) in zip(tables, verdicts) { try execute(verdict.statements, for: table) }
         try state.saveIdentity(pipeline)
         for table in tables { try state.register(table, pipeline.name) }
@@ -54,10 +47,8 @@ struct SQLiteSetup {
         }
     }
 
-    private func nameProblems(of tables: [TableSchema]) -> [Difference] {
-        SQLiteNames(auditColumns: config.auditColumns).problems(of: tables).map {
-            Difference(table: $0.table, cause: $0.cause, remedy: $0.remedy)
-        }
+    private func nameProblems(of tables: [TableSchema]) -> [TableDifference] {
+        SQLiteNames(auditColumns: config.auditColumns).problems(of: tables)
     }
 
     private func verdicts(_ tables: [TableSchema]) throws(SinkError) -> [Verdict] {
@@ -81,15 +72,7 @@ struct SQLiteSetup {
     }
 
     private func checkIdentity() throws(SinkError) {
-        let known = try state.load(pipeline.name)
-        guard let known, known.source.systemIdentifier != pipeline.source.systemIdentifier else { return }
-        throw SinkError(
-            .configuration,
-            operation: "set up sink",
-            cause: "pipeline \"\(pipeline.name)\" in \(connection.path) belongs to the source system "
-                + "\(known.source.systemIdentifier), not to \(pipeline.source.systemIdentifier)",
-            remedy: "set SINK_PIPELINE or SINK_URL to another one"
-        )
+        try pipeline.requireSystem(try state.load(pipeline.name)?.source.systemIdentifier, "in \(connection.path)")
     }
 
     // MARK: One table
@@ -157,10 +140,10 @@ struct SQLiteSetup {
 
     // MARK: Comparison
 
-    private func compare(_ table: TableSchema, _ there: SQLiteTable) -> [Difference] {
+    private func compare(_ table: TableSchema, _ there: SQLiteTable) -> [TableDifference] {
         guard there.isTable, there.isStrict else {
             return [
-                Difference(
+                TableDifference(
                     table: table.ref,
                     cause:
                         "\"\(there.name)\" at the sink is \(there.isTable ? "a table that is not STRICT" : "no table")",
@@ -171,11 +154,11 @@ struct SQLiteSetup {
         return compareColumns(table, there) + compareKey(table, there)
     }
 
-    private func compareColumns(_ table: TableSchema, _ there: SQLiteTable) -> [Difference] {
+    private func compareColumns(_ table: TableSchema, _ there: SQLiteTable) -> [TableDifference] {
         let name = table.sinkName.quotedIdentifier
-        var differences: [Difference] = []
+        var differences: [TableDifference] = []
         func add(_ cause: String, _ remedy: String) {
-            differences.append(Difference(table: table.ref, cause: cause, remedy: remedy))
+            differences.append(TableDifference(table: table.ref, cause: cause, remedy: remedy))
         }
         var extra = there.columns
         for wanted in SQLiteColumn.all(of: table, audit: config.auditColumns) {
@@ -213,14 +196,14 @@ struct SQLiteSetup {
             + "(the next start copies the table anew)"
     }
 
-    private func compareKey(_ table: TableSchema, _ there: SQLiteTable) -> [Difference] {
+    private func compareKey(_ table: TableSchema, _ there: SQLiteTable) -> [TableDifference] {
         let wanted = table.key.map { table.columns[$0].name }
         guard wanted.map(\.sqliteFolded) != there.key.map(\.sqliteFolded) else { return [] }
         func list(_ names: [String]) -> String {
             names.isEmpty ? "no key" : "the key (\(names.map(\.quotedIdentifier).joined(separator: ", ")))"
         }
         return [
-            Difference(
+            TableDifference(
                 table: table.ref,
                 cause: "it has \(list(there.key)) instead of \(list(wanted))",
                 remedy: copyAnew(table)
@@ -230,35 +213,35 @@ struct SQLiteSetup {
 
     // MARK: Reports
 
-    private func renamed(_ table: TableSchema, from old: String) -> Difference {
+    private func renamed(_ table: TableSchema, from old: String) -> TableDifference {
         let rename = "ALTER TABLE \(old.quotedIdentifier) RENAME TO \(table.sinkName.quotedIdentifier);"
         let register =
             "UPDATE \(SQLiteState.tableTable) SET sink_table=\(table.sinkName.quotedLiteral) \(registration(table));"
-        return Difference(
+        return TableDifference(
             table: table.ref,
             cause: "it was copied to table \"\(old)\", and is now to be \"\(table.sinkName)\"",
             remedy: "\(rename) \(register)"
         )
     }
 
-    private func lost(_ table: TableSchema) -> Difference {
-        Difference(
+    private func lost(_ table: TableSchema) -> TableDifference {
+        TableDifference(
             table: table.ref,
             cause: "table \"\(table.sinkName)\", which was copied, is gone",
             remedy: "to copy it again: DELETE FROM \(SQLiteState.tableTable) \(registration(table));"
         )
     }
 
-    private func owned(_ table: TableSchema, by owner: String) -> Difference {
-        Difference(
+    private func owned(_ table: TableSchema, by owner: String) -> TableDifference {
+        TableDifference(
             table: table.ref,
             cause: "table \"\(table.sinkName)\" belongs to pipeline \"\(owner)\"",
             remedy: "set SINK_TABLE_NAME or SINK_URL to another one"
         )
     }
 
-    private func foreign(_ table: TableSchema) -> Difference {
-        Difference(
+    private func foreign(_ table: TableSchema) -> TableDifference {
+        TableDifference(
             table: table.ref,
             cause: "table \"\(table.sinkName)\" has rows that this pipeline did not write",
             remedy: "rename or empty it, or set SINK_TABLE_NAME"
@@ -268,21 +251,6 @@ struct SQLiteSetup {
     private func registration(_ table: TableSchema) -> String {
         "WHERE pipeline=\(pipeline.name.quotedLiteral) AND source_schema=\(table.ref.schema.quotedLiteral) "
             + "AND source_table=\(table.ref.name.quotedLiteral)"
-    }
-
-    private func report(_ differences: [Difference], kind: SinkError.Kind) throws(SinkError) {
-        guard let first = differences.first else { return }
-        let isOne = differences.allSatisfy { $0.table == first.table }
-        let causes = differences.map { isOne ? $0.cause : "\($0.table): \($0.cause)" }
-        var remedies: [String] = []
-        for difference in differences where !remedies.contains(difference.remedy) { remedies.append(difference.remedy) }
-        throw SinkError(
-            kind,
-            operation: "set up sink",
-            table: isOne ? first.table : nil,
-            cause: causes.joined(separator: "; "),
-            remedy: remedies.joined(separator: " ")
-        )
     }
 }
 
