@@ -1,5 +1,4 @@
 public import CdcCore
-internal import Glibc
 
 /// Keeps the source's tables in a PostgreSQL database.
 ///
@@ -23,8 +22,7 @@ public final class PostgresSink: Sink {
     )
 
     private let config: PostgresConfig
-    private var encoder = PostgresEncoder()
-    private var fold = FoldIndex()
+    private let unit: PostgresUnitWriter
     private var session: PostgresSession?
     /// The server process of a session that was lost: it may still be at work.
     private var lostBackend: PostgresSession.Backend?
@@ -36,9 +34,7 @@ public final class PostgresSink: Sink {
     private var stored: SourcePosition?
     /// Whether ``loadState(of:)`` has told the pipeline of ``stored``.
     private var hasLoaded = false
-    private var types = PostgresTypes()
     private var names: [TableRef: TableRef] = [:]
-    private var writers: [TableRef: PostgresTableWriter] = [:]
     /// Whether a transaction is open, or what opens it is about to be sent.
     private var isUnitOpen = false
     private var isOriginSet = false
@@ -51,13 +47,11 @@ public final class PostgresSink: Sink {
     private static let oldestVersion = 130_000
     private static let callTimeout = Duration.seconds(60)
     private static let setupTimeout = Duration.seconds(600)
-    private static let savepoint = "dbmazz_part"
-    /// Tables whose statements are kept; with more of them busy at once they begin anew.
-    private static let mostWriters = 1_000
 
     /// Checks the settings; touches nothing outside.
     public init(_ config: SinkConfig) throws(SinkError) {
         self.config = try PostgresConfig(config)
+        unit = PostgresUnitWriter(self.config)
     }
 
     /// Host, port and database.
@@ -127,7 +121,6 @@ public final class PostgresSink: Sink {
     public func setup(_ tables: [TableSchema], for pipeline: PipelineIdentity) async throws(SinkError) {
         await discardOpenUnit()
         let session = try connected(for: PostgresSink.setupTimeout)
-        writers.removeAll()
         let state = PostgresState(client: session.client)
         try perform("create state tables") { () throws(PostgresError) in
             try state.create()
@@ -148,9 +141,9 @@ public final class PostgresSink: Sink {
         } catch {
             throw sinkError(error)
         }
-        types = setup.types
         names = Dictionary(tables.map { ($0.ref, setup.target($0)) }) { first, _ in first }
-        tupleFormat = chooseFormat(tables)
+        tupleFormat = chooseFormat(tables, setup.types)
+        unit.takeUp(names, setup.types, tupleFormat)
         self.pipeline = pipeline
         try claim(state, pipeline)
         try perform("register tables") { () throws(PostgresError) in
@@ -164,7 +157,7 @@ public final class PostgresSink: Sink {
     }
 
     /// Binary, unless the binary form of some column means nothing at the target: then everything travels as text.
-    private func chooseFormat(_ tables: [TableSchema]) -> TupleFormat {
+    private func chooseFormat(_ tables: [TableSchema], _ types: PostgresTypes) -> TupleFormat {
         // The source says so where the server cannot send binary at all.
         if tables.allSatisfy({ $0.columns.allSatisfy { !$0.postgresType.hasBinaryOutput } }) { return .text }
         for table in tables {
@@ -217,17 +210,17 @@ public final class PostgresSink: Sink {
         let session = try connected(for: PostgresSink.setupTimeout)
         let pipeline = try ready()
         let state = PostgresState(client: session.client)
-        let known = try perform("read copy state") { () throws(PostgresError) in try state.registrations(pipeline.name)
+        let known = try perform("read copy state") { () throws(PostgresError) in
+            try state.registrations(pipeline.name)
         }
-        try refuseForeignRows(tables.filter { known[$0.ref]?.isOurs != true }, session)
-        // Children before parents: foreign keys may hold meanwhile.
-        let order = try await copyOrder(of: tables).reversed().map { tables[$0] }
-        let statements = order.filter { known[$0.ref]?.isOurs == true }.compactMap { names[$0.ref] }.map {
-            config.truncate == .truncate
-                ? "TRUNCATE \(PostgresLayout.quoted($0))" : "DELETE FROM \(PostgresLayout.quoted($0))"
+        let copy = PostgresCopy(session: session, names: names)
+        let ours = tables.filter { known[$0.ref]?.isOurs == true }
+        let full = try perform("look into tables") { () throws(PostgresError) in
+            try copy.withRows(tables.filter { known[$0.ref]?.isOurs != true })
         }
+        if let error = copy.refusal(full) { throw error }
         try inTransaction("begin copy") { () throws(PostgresError) in
-            for part in statements.parts(of: 100) { try session.client.execute(part.joined(separator: ";")) }
+            try copy.empty(ours, config.truncate)
             try state.setConsistentPoint(nil, of: tables, pipeline.name)
         }
     }
@@ -235,45 +228,9 @@ public final class PostgresSink: Sink {
     /// Parents before children, where foreign keys of the target hold while the copy goes on.
     public func copyOrder(of tables: [TableSchema]) async throws(SinkError) -> [Int] {
         let session = try connected(for: PostgresSink.setupTimeout)
-        guard !session.isReplica else { return Array(tables.indices) }
-        let targets = tables.map { names[$0.ref] ?? $0.ref }
-        let parents = try perform("read foreign keys") { () throws(PostgresError) in
-            try PostgresCatalog(client: session.client).parents(of: targets)
+        return try perform("read foreign keys") { () throws(PostgresError) in
+            try PostgresCopy(session: session, names: names).order(of: tables)
         }
-        var order: [Int] = []
-        var waiting = Array(tables.indices)
-        while !waiting.isEmpty {
-            let left = Set(waiting.map { targets[$0] })
-            let free = waiting.filter { (parents[targets[$0]] ?? []).isDisjoint(with: left.subtracting([targets[$0]])) }
-            // A circle has no beginning: the constraints decide.
-            order += free.isEmpty ? waiting : free
-            waiting = free.isEmpty ? [] : waiting.filter { !free.contains($0) }
-        }
-        return order
-    }
-
-    private func refuseForeignRows(_ tables: [TableSchema], _ session: PostgresSession) throws(SinkError) {
-        var full: [TableSchema] = []
-        for part in tables.parts(of: 100) {
-            let questions = part.map { table in
-                "EXISTS (SELECT FROM \(PostgresLayout.quoted(names[table.ref] ?? table.ref)))"
-            }
-            let rows = try perform("look into tables") { () throws(PostgresError) in
-                try session.client.execute("SELECT \(questions.joined(separator: ","))")
-            }
-            full += zip(part, rows.first ?? []).filter { $1 == "t" }.map(\.0)
-        }
-        guard let first = full.first else { return }
-        let list = full.compactMap { names[$0.ref]?.description }.joined(separator: ", ")
-        throw SinkError(
-            .configuration,
-            operation: "begin copy",
-            table: full.count == 1 ? first.ref : nil,
-            cause: "\(list) at the target \(full.count == 1 ? "has" : "have") rows that this pipeline did not write, "
-                + "and a copy would remove them",
-            remedy: "empty or rename it, set SINK_TABLE_NAME or SINK_SCHEMA, or start with SOURCE_SNAPSHOT=never "
-                + "if the rows are those of the source"
-        )
     }
 
     /// Stores the consistent point of the tables, and the position if one is given, in one transaction.
@@ -327,7 +284,7 @@ public final class PostgresSink: Sink {
         var fallbacks = WriteFallbacks()
         do throws(SinkError) {
             try begin(batch, session)
-            try apply(batch, session, &fallbacks)
+            try write(batch, session, &fallbacks)
             guard batch.commitsUnit else { return result(batch, durable: nil, fallbacks) }
             try commit(batch, session)
         } catch {
@@ -337,6 +294,28 @@ public final class PostgresSink: Sink {
         isUnitOpen = false
         if let position = batch.position { stored = position }
         return result(batch, durable: stored, fallbacks)
+    }
+
+    /// Writes rows and, with the unit's end, the position.
+    private func write(
+        _ batch: CdcBatch,
+        _ session: PostgresSession,
+        _ fallbacks: inout WriteFallbacks
+    ) throws(SinkError) {
+        // In one flight with what comes last of the rows.
+        func finish() throws(PostgresWriteFailure) {
+            if batch.commitsUnit, let position = batch.position { try flyMove(to: position, session) }
+        }
+        do throws(PostgresWriteFailure) {
+            if batch.isEmpty {
+                try finish()
+                try session.land { _ in nil }
+            } else {
+                try unit.write(batch, session, &fallbacks, finish: finish)
+            }
+        } catch {
+            throw sinkError(error, batch)
+        }
     }
 
     private func result(_ batch: CdcBatch, durable: SourcePosition?, _ fallbacks: WriteFallbacks) -> SinkResult {
@@ -358,7 +337,7 @@ public final class PostgresSink: Sink {
                     remedy: "sending the unit again from its beginning"
                 )
             }
-            if !batch.isEmpty { session.prologue = ["SAVEPOINT \(PostgresSink.savepoint)"] }
+            unit.begin(batch, session)
             return
         }
         try perform("void unit") { () throws(PostgresError) in
@@ -366,177 +345,8 @@ public final class PostgresSink: Sink {
             if session.client.isInTransaction { try session.client.execute("ROLLBACK") }
             try session.recycle()
         }
-        if writers.count > PostgresSink.mostWriters { writers.removeAll() }
         isUnitOpen = true
-        session.prologue = beginning(of: batch)
-    }
-
-    private func beginning(of batch: CdcBatch) -> [String] {
-        var statements = ["BEGIN"]
-        // Copied rows are durable when the end of the copy is.
-        if batch.isCopy { statements.append("SET LOCAL synchronous_commit = off") }
-        // What a lock takes back here has to be read from the source again.
-        if !PostgresSink.isWhole(batch) {
-            statements += ["SET LOCAL lock_timeout = '30s'", "SAVEPOINT \(PostgresSink.savepoint)"]
-        }
-        return statements
-    }
-
-    /// Whether the unit is this batch alone: then its transaction is the savepoint.
-    private static func isWhole(_ batch: CdcBatch) -> Bool { batch.beginsUnit && batch.commitsUnit }
-
-    /// Writes the batch in the fastest mode that its rows allow.
-    private func apply(
-        _ batch: CdcBatch,
-        _ session: PostgresSession,
-        _ fallbacks: inout WriteFallbacks
-    ) throws(SinkError) {
-        guard !batch.isEmpty else { return }
-        var mode = PostgresMode.fast
-        encoder.begin(at: PostgresSink.now())
-        while true {
-            do throws(PostgresWriteFailure) {
-                if mode == .replay {
-                    try replay(batch, session)
-                } else {
-                    for table in batch.touchedTables {
-                        let writer = try writer(for: table, of: batch, session)
-                        let context = PostgresTableWriter.Context(
-                            batch: batch,
-                            table: table,
-                            mode: mode,
-                            session: session
-                        )
-                        try writer.apply(context, &fold, &encoder)
-                    }
-                }
-                if !PostgresSink.isWhole(batch) {
-                    // What a failure takes back has to be known before.
-                    try land(batch, session)
-                    try release(session)
-                }
-                // With the unit's end the position goes along in the same flight.
-                if batch.commitsUnit, let position = batch.position { try flyMove(to: position, session) }
-                try land(batch, session)
-                return
-            } catch {
-                guard let next = PostgresSink.next(after: mode, error) else { throw sinkError(error, batch) }
-                if next == .merge { fallbacks.merges += 1 } else { fallbacks.replays += 1 }
-                mode = next
-                try restart(batch, session, mode)
-            }
-        }
-    }
-
-    /// Applies the batch change by change, in the order of the source over all tables.
-    private func replay(_ batch: CdcBatch, _ session: PostgresSession) throws(PostgresWriteFailure) {
-        var tables: [UInt32: (writer: PostgresTableWriter, fold: FoldIndex, next: Int)] = [:]
-        for table in batch.touchedTables {
-            var fold = FoldIndex()
-            fold.build(batch, table: table, folding: false)
-            tables[table] = (try writer(for: table, of: batch, session), fold, 0)
-        }
-        for index in 0..<batch.changeCount {
-            let table = batch.change(index).table
-            guard let (writer, fold, next) = tables[table] else { continue }
-            tables[table]?.next = next + 1
-            let context = PostgresTableWriter.Context(batch: batch, table: table, mode: .replay, session: session)
-            try writer.applyAlone(next, context, fold, &encoder)
-        }
-    }
-
-    /// The mode in which a batch may pass that did not in this one; nil if there is none.
-    private static func next(after mode: PostgresMode, _ failure: PostgresWriteFailure) -> PostgresMode? {
-        switch failure.kind {
-        case .wrongForm, .noOldRow: return nil
-        case .missingRow where failure.table == nil: return nil
-        case .missingRow: break
-        case .server(let error): guard error.reason == .server, error.mayPassInOrder else { return nil }
-        }
-        return switch mode {
-        case .fast: failure.isDirectCopy || isMissingRow(failure) ? .merge : .replay
-        case .merge: .replay
-        case .replay: nil
-        }
-    }
-
-    private static func isMissingRow(_ failure: PostgresWriteFailure) -> Bool {
-        guard case .missingRow = failure.kind else { return false }
-        return true
-    }
-
-    /// Takes back what was written of the batch, so that it can be written in another mode.
-    private func restart(_ batch: CdcBatch, _ session: PostgresSession, _ mode: PostgresMode) throws(SinkError) {
-        for writer in writers.values { writer.forgetSets() }
-        try perform("write in another way") { () throws(PostgresError) in
-            if PostgresSink.isWhole(batch) {
-                try session.client.execute("ROLLBACK")
-                session.prologue = beginning(of: batch)
-            } else {
-                try session.client.execute("ROLLBACK TO SAVEPOINT \(PostgresSink.savepoint)")
-                session.prologue = []
-            }
-            try session.forgetStatements()
-            if mode == .replay { session.prologue.append("SET CONSTRAINTS ALL DEFERRED") }
-        }
-    }
-
-    private func release(_ session: PostgresSession) throws(PostgresWriteFailure) {
-        try fly("release savepoint") { () throws(PostgresError) in
-            try session.flyPrologue()
-            try session.client.fly(
-                "RELEASE SAVEPOINT \(PostgresSink.savepoint)",
-                PostgresClient.Expectation(operation: "release savepoint")
-            )
-        }
-    }
-
-    private func fly(
-        _ operation: String,
-        _ body: () throws(PostgresError) -> Void
-    ) throws(PostgresWriteFailure) {
-        do throws(PostgresError) {
-            try body()
-        } catch {
-            throw PostgresWriteFailure(kind: .server(error), operation: operation)
-        }
-    }
-
-    private func land(_ batch: CdcBatch, _ session: PostgresSession) throws(PostgresWriteFailure) {
-        try session.land { batch.tables[Int($0)].ref }
-    }
-
-    private func writer(
-        for index: UInt32,
-        of batch: CdcBatch,
-        _ session: PostgresSession
-    ) throws(PostgresWriteFailure) -> PostgresTableWriter {
-        let table = batch.tables[Int(index)]
-        if let writer = writers[table.ref], writer.schema === table { return writer }
-        let name = names[table.ref] ?? table.ref
-        var found: PostgresTable?
-        // The catalog is read outside of the flight; what is in flight lands first.
-        try land(batch, session)
-        try fly("look at table") { () throws(PostgresError) in
-            found = try PostgresCatalog(client: session.client).tables([name])[name]
-            try types.read(oids: Set(found?.columns.map(\.typeOID) ?? []), session.client)
-        }
-        guard let found,
-            let layout = PostgresLayout(table, name: name, there: found, types: types, format: tupleFormat)
-        else {
-            let error = PostgresError(.server, "table \(name) was dropped or altered while the daemon ran")
-            throw PostgresWriteFailure(kind: .server(error), operation: "look at table", table: table.ref)
-        }
-        let writer = PostgresTableWriter(layout, config: config)
-        writers[table.ref] = writer
-        return writer
-    }
-
-    /// Microseconds since 2000-01-01 UTC.
-    private static func now() -> Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return (Int64(time.tv_sec) * 1000 - Timestamp.postgresEpoch) * 1000 + Int64(time.tv_nsec) / 1000
+        unit.begin(batch, session)
     }
 
     // MARK: Position and commit
@@ -558,8 +368,7 @@ public final class PostgresSink: Sink {
 
     private func flyMove(to position: SourcePosition, _ session: PostgresSession) throws(PostgresWriteFailure) {
         let parameters = moveParameters(position)
-        try fly(PostgresSink.moveOperation) { () throws(PostgresError) in
-            try session.flyPrologue()
+        try session.fly(PostgresSink.moveOperation) { () throws(PostgresError) in
             let expectation = PostgresClient.Expectation(operation: PostgresSink.moveOperation, rows: 1)
             if session.needsPreparation(of: PostgresSink.moveName) {
                 let preparation = PostgresClient.Expectation(operation: "prepare statement")
@@ -575,16 +384,6 @@ public final class PostgresSink: Sink {
     }
 
     private func commit(_ batch: CdcBatch, _ session: PostgresSession) throws(SinkError) {
-        if batch.isEmpty {
-            // Nothing but the position.
-            guard let position = batch.position else { return }
-            do throws(PostgresWriteFailure) {
-                try flyMove(to: position, session)
-                try land(batch, session)
-            } catch {
-                throw sinkError(error, batch)
-            }
-        }
         Failpoint.beforeSinkCommit.pass()
         do throws(PostgresError) {
             try session.client.commit()
@@ -613,7 +412,7 @@ public final class PostgresSink: Sink {
     private func abandonUnit() {
         guard isUnitOpen else { return }
         isUnitOpen = false
-        for writer in writers.values { writer.forgetSets() }
+        unit.forgetSets()
         guard let session else { return }
         session.prologue.removeAll()
         session.client.deadline = min(session.client.deadline, .now + .seconds(5))
@@ -676,7 +475,7 @@ public final class PostgresSink: Sink {
             lostBackend = nil
             if let pipeline, isOriginSet { _ = try opened.setOrigin(pipeline.name) }
             session = opened
-            writers.removeAll()
+            unit.forgetWriters()
             return opened
         } catch {
             throw error.sinkError("connect to target")
@@ -686,7 +485,7 @@ public final class PostgresSink: Sink {
     private func drop() {
         if let session { lostBackend = session.backend }
         session = nil
-        writers.removeAll()
+        unit.forgetWriters()
         isUnitOpen = false
     }
 
@@ -761,12 +560,5 @@ public final class PostgresSink: Sink {
             cause: "the stored position is not the one that this daemon stored last",
             remedy: "reading it again"
         )
-    }
-}
-
-extension Array {
-    /// The elements in runs of at most so many.
-    fileprivate func parts(of count: Int) -> [ArraySlice<Element>] {
-        stride(from: 0, to: self.count, by: count).map { self[$0..<Swift.min($0 + count, self.count)] }
     }
 }

@@ -27,6 +27,19 @@ struct PostgresWriteFailure: Error {
     var table: TableRef?
     /// Whether copying straight into the table met it, which merging may avoid.
     var isDirectCopy = false
+
+    /// Runs what may meet an error of the server.
+    static func catching<Value>(
+        _ operation: String,
+        _ table: TableRef? = nil,
+        _ body: () throws(PostgresError) -> Value
+    ) throws(PostgresWriteFailure) -> Value {
+        do throws(PostgresError) {
+            return try body()
+        } catch {
+            throw PostgresWriteFailure(kind: .server(error), operation: operation, table: table)
+        }
+    }
 }
 
 /// Writes the changes of one table over one session: keeps its statements and turns rows into their parameters.
@@ -340,19 +353,6 @@ final class PostgresTableWriter {
         }
     }
 
-    private func fly(
-        _ operation: String,
-        _ context: Context,
-        _ body: () throws(PostgresError) -> Void
-    ) throws(PostgresWriteFailure) {
-        do throws(PostgresError) {
-            try context.session.flyPrologue()
-            try body()
-        } catch {
-            throw PostgresWriteFailure(kind: .server(error), operation: operation, table: schema.ref)
-        }
-    }
-
     private func statement(
         _ action: PostgresAction,
         _ source: PostgresSource,
@@ -376,7 +376,7 @@ final class PostgresTableWriter {
         _ context: Context
     ) throws(PostgresWriteFailure) -> Statement {
         let session = context.session
-        try fly(operation, context) { () throws(PostgresError) in
+        try context.session.fly(operation, schema.ref) { () throws(PostgresError) in
             try session.client.flyPrepare(name, text, expectation(operation, context, rows: nil))
         }
         return Statement(name: name, wires: sql.wires(fields), generation: session.generation)
@@ -385,7 +385,7 @@ final class PostgresTableWriter {
     private func forgetStatements(_ context: Context) throws(PostgresWriteFailure) {
         let old = statements.values.filter { $0.generation == context.session.generation }
         statements.removeAll()
-        try fly("forget statements", context) { () throws(PostgresError) in
+        try context.session.fly("forget statements", schema.ref) { () throws(PostgresError) in
             for statement in old {
                 try context.session.client.fly(
                     "DEALLOCATE \(statement.name)",
@@ -468,7 +468,7 @@ final class PostgresTableWriter {
         try checkForm(encoder, operation)
         encoder.buffer.parameters(startingAt: starts, hasLengths: hasLengths, &values, &lengths)
         let client = context.session.client
-        try fly(operation, context) { () throws(PostgresError) in
+        try context.session.fly(operation, schema.ref) { () throws(PostgresError) in
             try client.flyExecute(
                 statement.name,
                 values: values,
@@ -620,6 +620,18 @@ final class PostgresTableWriter {
 }
 
 extension PostgresSession {
+    /// Sends commands, behind what begins the transaction.
+    func fly(
+        _ operation: String,
+        _ table: TableRef? = nil,
+        _ body: () throws(PostgresError) -> Void
+    ) throws(PostgresWriteFailure) {
+        try PostgresWriteFailure.catching(operation, table) { () throws(PostgresError) in
+            try flyPrologue()
+            try body()
+        }
+    }
+
     /// Reads the results of everything in flight.
     ///
     /// - Parameter table: the name of a table by its index in the batch.
