@@ -171,9 +171,8 @@ extension Integration {
         @Test("ends a session of its own that the server does not know to be broken, and repeats nothing")
         func orphanedSession() throws {
             let rig = try PostgresRig()
-            let proxy = try TcpProxy(target: rig.target.port)
+            let proxy = try rig.proxied()
             defer { proxy.stop() }
-            rig.daemon.setEnvironment("SINK_URL", rig.target.url(database: rig.database, port: proxy.port))
             try rig.rig.sql("CREATE TABLE public.bag (n int4)", "ALTER TABLE public.bag REPLICA IDENTITY FULL")
             try rig.rig.startStreaming()
             let user = try rig.connect()

@@ -55,6 +55,13 @@ final class PostgresRig: Sendable {
         for statement in statements { try client.execute(statement) }
     }
 
+    /// Puts a proxy between daemon and target, from the next start on; the caller stops it.
+    func proxied() throws -> TcpProxy {
+        let proxy = try TcpProxy(target: target.port)
+        daemon.setEnvironment("SINK_URL", target.url(database: database, port: proxy.port))
+        return proxy
+    }
+
     /// The rows of a query at the target, as text.
     func rows(_ query: String) throws -> [[String?]] { try connect().query(query) }
 

@@ -207,9 +207,8 @@ extension Integration {
         @Test("a connection that is cut again and again, also around COMMIT, loses and repeats nothing")
         func cuts() throws {
             let rig = try PostgresRig()
-            let proxy = try TcpProxy(target: rig.target.port)
+            let proxy = try rig.proxied()
             defer { proxy.stop() }
-            rig.daemon.setEnvironment("SINK_URL", rig.target.url(database: rig.database, port: proxy.port))
             let workload = try rig.rig.workload()
             try rig.rig.start(workload)
             defer { try? workload.close() }
@@ -264,9 +263,8 @@ extension Integration {
                 ["DBMAZZ_HANG_TIMEOUT_MS": "500"],
                 targetSettings: ["commit_delay": "30000", "commit_siblings": "0"]
             )
-            let proxy = try TcpProxy(target: rig.target.port)
+            let proxy = try rig.proxied()
             defer { proxy.stop() }
-            rig.daemon.setEnvironment("SINK_URL", rig.target.url(database: rig.database, port: proxy.port))
             let workload = try rig.rig.workload()
             try rig.rig.start(workload)
             defer { try? workload.close() }

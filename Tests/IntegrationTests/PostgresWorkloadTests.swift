@@ -115,15 +115,8 @@ extension Integration {
                     try there.execute("CREATE EXTENSION IF NOT EXISTS \(name) SCHEMA public")
                 }
             }
+            for statement in TypeMatrix.hostileRole { try rig.run(statement) }
             try rig.run(
-                "CREATE ROLE reader LOGIN SUPERUSER",
-                "ALTER ROLE reader SET datestyle = 'German'",
-                "ALTER ROLE reader SET intervalstyle = 'sql_standard'",
-                "ALTER ROLE reader SET timezone = 'Asia/Kolkata'",
-                "ALTER ROLE reader SET extra_float_digits = -10",
-                "ALTER ROLE reader SET bytea_output = 'escape'",
-                "ALTER ROLE reader SET statement_timeout = '1ms'",
-                "ALTER ROLE reader SET search_path = 'nowhere'",
                 "ALTER ROLE reader SET default_transaction_isolation = 'serializable'",
                 "ALTER ROLE reader SET synchronous_commit = 'off'"
             )

@@ -30,16 +30,7 @@ extension Integration {
             let client = try rig.server.connect()
             let matrix = try TypeMatrix(creating: client)
             try matrix.insert(client)
-            try rig.sql(
-                "CREATE ROLE reader LOGIN SUPERUSER",
-                "ALTER ROLE reader SET datestyle = 'German'",
-                "ALTER ROLE reader SET intervalstyle = 'sql_standard'",
-                "ALTER ROLE reader SET timezone = 'Asia/Kolkata'",
-                "ALTER ROLE reader SET extra_float_digits = -10",
-                "ALTER ROLE reader SET bytea_output = 'escape'",
-                "ALTER ROLE reader SET statement_timeout = '1ms'",
-                "ALTER ROLE reader SET search_path = 'nowhere'"
-            )
+            for statement in TypeMatrix.hostileRole { try rig.sql(statement) }
             rig.daemon.setEnvironment("SOURCE_URL", rig.server.url(user: "reader"))
             try rig.startStreaming()
             try matrix.insert(client, firstID: 1_000)

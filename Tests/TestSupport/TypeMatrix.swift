@@ -25,6 +25,18 @@ public struct TypeMatrix: Sendable {
         }
     }
 
+    /// Makes the role `reader`, whose settings would spoil every value that a session does not pin.
+    public static let hostileRole = [
+        "CREATE ROLE reader LOGIN SUPERUSER",
+        "ALTER ROLE reader SET datestyle = 'German'",
+        "ALTER ROLE reader SET intervalstyle = 'sql_standard'",
+        "ALTER ROLE reader SET timezone = 'Asia/Kolkata'",
+        "ALTER ROLE reader SET extra_float_digits = -10",
+        "ALTER ROLE reader SET bytea_output = 'escape'",
+        "ALTER ROLE reader SET statement_timeout = '1ms'",
+        "ALTER ROLE reader SET search_path = 'nowhere'",
+    ]
+
     /// The types that this server has.
     public let entries: [Entry]
     private let keyed: Set<String>
