@@ -9,6 +9,8 @@ public struct SinkResult: Sendable {
 
     /// Where the sink had to leave its fastest way.
     public var fallbacks: WriteFallbacks
+    /// Values that were changed because the target cannot hold them (`SINK_ON_UNREPRESENTABLE`).
+    public var substitutions: [ValueSubstitution] = []
 
     /// Makes a result.
     public init(
@@ -33,6 +35,37 @@ public struct WriteFallbacks: Hashable, Sendable {
 
     /// Makes a count of nothing.
     public init() {}
+}
+
+/// How many values of a column were changed because the target cannot hold them.
+public struct ValueSubstitution: Hashable, Sendable {
+    /// The source's table.
+    public var table: TableRef
+    /// The column's name.
+    public var column: String
+    /// How many values.
+    public var count: Int
+
+    /// Makes a count.
+    public init(table: TableRef, column: String, count: Int) {
+        self.table = table
+        self.column = column
+        self.count = count
+    }
+}
+
+/// Where a batch ended that was sent and may have arrived: after that change of that transaction.
+public struct BatchEnd: Hashable, Sendable {
+    /// The transaction's commit.
+    public var commitLSN: LSN
+    /// The last change's place in the transaction; 0 for one that ended with its transaction.
+    public var ordinal: UInt64
+
+    /// Makes an end.
+    public init(commitLSN: LSN, ordinal: UInt64) {
+        self.commitLSN = commitLSN
+        self.ordinal = ordinal
+    }
 }
 
 /// Which source a position belongs to.
@@ -78,6 +111,10 @@ public struct PipelineState: Sendable {
     public var copies: [TableRef: LSN]
     /// The source's OID of each table when it was copied, where the sink remembers it.
     public var tableOIDs: [TableRef: UInt32] = [:]
+    /// Where the batches ended that were sent after ``position``, in order, where the sink remembers it.
+    ///
+    /// Cut at the same places, they come again byte for byte, and the target knows them.
+    public var batchEnds: [BatchEnd] = []
 
     /// Makes a state.
     public init(source: SourceIdentity, position: SourcePosition?, copies: [TableRef: LSN]) {
@@ -151,6 +188,12 @@ public protocol Sink: AnyObject, SendableMetatype {
     /// - Returns: what was written, and how far the sink is durable now.
     /// - Throws: ``SinkError``. After an error nothing of the unit is in the target, unless the error is ambiguous.
     func writeBatch(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) -> SinkResult
+
+    /// Tries a batch without keeping it: throws what writing and committing it would.
+    ///
+    /// Used to find the changes that the target refuses. A sink whose rows are idempotent may leave them there. The default
+    /// writes the batch as a part of a unit and voids that.
+    func rehearse(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError)
 
     /// Voids the unit whose first batches were written and whose commit will not come.
     func discardOpenUnit() async

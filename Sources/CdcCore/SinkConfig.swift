@@ -24,8 +24,30 @@ public enum DeleteMode: String, Sendable, CaseIterable {
 
 /// What happens to a value that the sink's column cannot hold exactly.
 public enum UnrepresentablePolicy: String, Sendable, CaseIterable {
-    /// The daemon stops with an error that names table and column.
+    /// The row is refused: the daemon stops, or the row becomes a dead letter (`SINK_ON_ERROR`).
     case error
+    /// NULL takes its place, where the column may be NULL.
+    case null
+    /// The nearest value that the column can hold takes its place.
+    case clamp
+    /// Columns whose type has such values are made as text, which holds every value.
+    case text
+}
+
+/// What happens to a change that the sink refuses for good.
+public enum ErrorPolicy: String, Sendable, CaseIterable {
+    /// The daemon ends; nothing behind the change is acknowledged.
+    case stop
+    /// The change is kept as a dead letter, and the others go on.
+    case deadLetter = "dead-letter"
+}
+
+/// How bodies of requests are compressed.
+public enum CompressionMethod: String, Sendable, CaseIterable {
+    case none
+    case lz4
+    case zstd
+    case gzip
 }
 
 /// How the postgres sink empties a table that the source has truncated.
@@ -84,6 +106,22 @@ public struct SinkConfig: Sendable {
     public var onUnrepresentable: UnrepresentablePolicy
     /// `SINK_STANDBY`.
     public var standby: StandbyMode
+    /// `SINK_TLS_CA`: a file of certificates to trust instead of the system's.
+    public var tlsCA: String?
+    /// `SINK_TLS_CERT`: a file with the certificate that the daemon shows to the target.
+    public var tlsCertificate: String?
+    /// `SINK_TLS_KEY`: the file with that certificate's key.
+    public var tlsKey: String?
+    /// `SINK_ON_ERROR`.
+    public var onError: ErrorPolicy
+    /// `SINK_DEAD_LETTER_URL`: a directory, or `table` for a table in the target; nil where it was not set.
+    public var deadLetterURL: String?
+    /// `SINK_CLICKHOUSE_CLUSTER`; nil where it was not set.
+    public var clickhouseCluster: String?
+    /// `SINK_CLICKHOUSE_COMPRESSION`; nil where it was not set.
+    public var clickhouseCompression: CompressionMethod?
+    /// Set by the pipeline when calls into the target are to end soon: a sink that waits should look.
+    public let cancellation = Cancellation()
     /// `SINK_POSTGRES_TRUNCATE`; nil where it was not set.
     public var postgresTruncate: TruncateMode?
     /// Where files go whose place was not given: `$STATE_DIRECTORY`, else the working directory.
@@ -103,6 +141,7 @@ public struct SinkConfig: Sendable {
         deleteMode = .hard
         auditColumns = capabilities.addsAuditColumns
         onUnrepresentable = .error
+        onError = .stop
         standby = .wait
     }
 }

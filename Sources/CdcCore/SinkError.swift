@@ -30,6 +30,10 @@ public struct SinkError: Error, Sendable {
     public var cause: String
     /// What to do.
     public var remedy: String
+    /// The changes of the batch that the sink refuses, by their place in it, where it knows them; ascending.
+    public var changes: [Int] = []
+    /// How long to wait at least before the same call is repeated.
+    public var pause: Duration = .zero
 
     /// Makes an error.
     public init(

@@ -52,6 +52,21 @@ extension Sink {
     /// For a sink whose tables do not depend on each other.
     public func copyOrder(of tables: [TableSchema]) async throws(SinkError) -> [Int] { Array(tables.indices) }
 
+    /// For a sink whose open unit is nowhere to be seen.
+    public func rehearse(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) {
+        let (begins, commits, position) = (batch.beginsUnit, batch.commitsUnit, batch.position)
+        batch.beginsUnit = true
+        batch.commitsUnit = false
+        batch.position = nil
+        defer {
+            batch.beginsUnit = begins
+            batch.commitsUnit = commits
+            batch.position = position
+        }
+        _ = try await writeBatch(batch, deadline: deadline)
+        await discardOpenUnit()
+    }
+
     /// For a sink that has nothing to warn of.
     public var warnings: [String] { [] }
 

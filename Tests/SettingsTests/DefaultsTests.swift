@@ -74,13 +74,16 @@ import Testing
             "SOURCE_URL": "host=db dbname=shop replication=database", "SOURCE_PASSWORD": " p w ",
             "SOURCE_SLOT_NAME": "s1", "SOURCE_PUBLICATION_NAME": "Pub é", "SOURCE_TABLES": "public.*, Sales.Orders",
             "SOURCE_SNAPSHOT": "Only", "SOURCE_HEARTBEAT_INTERVAL_MS": "0", "SOURCE_ORIGIN": "NONE",
-            "SINK_POSTGRES_TRUNCATE": "truncate",
+            "SINK_POSTGRES_TRUNCATE": "truncate", "SINK_TLS_CA": "/ca", "SINK_TLS_CERT": "/cert",
+            "SINK_TLS_KEY": "/key",
+            "SINK_CLICKHOUSE_CLUSTER": "c", "SINK_CLICKHOUSE_COMPRESSION": "ZSTD", "SINK_ON_ERROR": "dead-letter",
+            "SINK_DEAD_LETTER_URL": "/letters",
             "SINK_TYPE": "BULK", "SINK_URL": "http://t", "SINK_PORT": "8030", "SINK_DATABASE": "d", "SINK_SCHEMA": "s",
             "SINK_USER": "u", "SINK_PASSWORD": "pw", "SINK_PIPELINE": "line", "SINK_TABLE_NAME": "x_{schema}_{table}",
             "SINK_BATCH_SIZE": "2000", "SINK_BATCH_BYTES": "65536", "SINK_FLUSH_INTERVAL_MS": "0",
             "SINK_MEMORY_LIMIT_MB": "4", "SINK_MAX_RETRIES": "0", "SINK_RETRY_INITIAL_MS": "7",
             "SINK_RETRY_MAX_MS": "8", "SINK_SHUTDOWN_TIMEOUT_MS": "9", "SINK_DELETE_MODE": "soft",
-            "SINK_AUDIT_COLUMNS": "yes", "SINK_ON_UNREPRESENTABLE": "error", "LOG_LEVEL": "WARN", "LOG_FORMAT": "text",
+            "SINK_AUDIT_COLUMNS": "yes", "SINK_ON_UNREPRESENTABLE": "clamp", "LOG_LEVEL": "WARN", "LOG_FORMAT": "text",
             "STATE_DIRECTORY": "/var/lib/a:/var/lib/b", "SOURCE_WAL_ALARM_MB": "3", "SINK_STANDBY": "refuse",
             "DBMAZZ_HTTP": "[::1]:80", "DBMAZZ_READY_MAX_LAG": "5", "DBMAZZ_HANG_TIMEOUT_MS": "600",
         ])
@@ -107,6 +110,12 @@ import Testing
         #expect(sink.shutdownTimeout == .milliseconds(9))
         #expect(sink.deleteMode == .soft)
         #expect(sink.postgresTruncate == .truncate)
+        #expect([sink.tlsCA, sink.tlsCertificate, sink.tlsKey] == ["/ca", "/cert", "/key"])
+        #expect(sink.clickhouseCluster == "c")
+        #expect(sink.clickhouseCompression == .zstd)
+        #expect(sink.onUnrepresentable == .clamp)
+        #expect(sink.onError == .deadLetter)
+        #expect(sink.deadLetterURL == "/letters")
         #expect(sink.auditColumns)
         #expect(sink.stateDirectory == "/var/lib/a")
         #expect(settings.logLevel == .warning)

@@ -335,8 +335,16 @@ extension WrongConfiguration {
             "SINK_AUDIT_COLUMNS=\"maybe\" is none of the choices: write true or false"
         ),
         WrongConfiguration(
-            ["SINK_ON_UNREPRESENTABLE": "null"],
-            "SINK_ON_UNREPRESENTABLE=\"null\" is none of the choices: write error"
+            ["SINK_ON_UNREPRESENTABLE": "clam"],
+            "SINK_ON_UNREPRESENTABLE=\"clam\" is none of the choices: write error, null, clamp or text; did you mean clamp?"
+        ),
+        WrongConfiguration(
+            ["SINK_ON_ERROR": "dead_letter"],
+            "SINK_ON_ERROR=\"dead_letter\" is none of the choices: write stop or dead-letter; did you mean dead-letter?"
+        ),
+        WrongConfiguration(
+            ["SINK_CLICKHOUSE_COMPRESSION": "lz"],
+            "SINK_CLICKHOUSE_COMPRESSION=\"lz\" is none of the choices: write none, lz4, zstd or gzip; did you mean lz4?"
         ),
         WrongConfiguration(
             ["LOG_LEVEL": "loud"],

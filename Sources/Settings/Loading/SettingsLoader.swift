@@ -98,9 +98,15 @@ struct SettingsLoader {
         config.schema = values.text(.sinkSchema)
         config.user = values.text(.sinkUser)
         config.password = values.secret(.sinkPassword)
+        config.tlsCA = values.text(.sinkTLSCA)
+        config.tlsCertificate = values.text(.sinkTLSCertificate)
+        config.tlsKey = values.text(.sinkTLSKey)
         config.pipeline = values.text(.sinkPipeline)
         config.tableName = values.text(.sinkTableName)
         config.postgresTruncate = values.choice(.sinkPostgresTruncate).flatMap(TruncateMode.init(rawValue:))
+        config.clickhouseCluster = values.text(.sinkClickhouseCluster)
+        config.clickhouseCompression = values.choice(.sinkClickhouseCompression)
+            .flatMap(CompressionMethod.init(rawValue:))
     }
 
     private mutating func loadBatching(_ config: inout SinkConfig, _ capabilities: SinkCapabilities) {
@@ -166,6 +172,8 @@ struct SettingsLoader {
         config.onUnrepresentable =
             values.choice(.sinkOnUnrepresentable).flatMap(UnrepresentablePolicy.init(rawValue:))
             ?? config.onUnrepresentable
+        config.onError = values.choice(.sinkOnError).flatMap(ErrorPolicy.init(rawValue:)) ?? config.onError
+        config.deadLetterURL = values.text(.sinkDeadLetterURL)
         config.standby = values.choice(.sinkStandby).flatMap(StandbyMode.init(rawValue:)) ?? config.standby
     }
 }

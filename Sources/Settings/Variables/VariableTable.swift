@@ -12,10 +12,12 @@ extension Variable {
     ]
 
     static let sink: [Variable] = [
-        sinkType, sinkURL, sinkPort, sinkDatabase, sinkSchema, sinkUser, sinkPassword, sinkPipeline, sinkTableName,
-        sinkPostgresTruncate, sinkBatchSize, sinkBatchBytes, sinkFlushInterval, sinkMemoryLimit, sinkMaxRetries,
+        sinkType, sinkURL, sinkPort, sinkDatabase, sinkSchema, sinkUser, sinkPassword, sinkTLSCA, sinkTLSCertificate,
+        sinkTLSKey,
+        sinkPipeline, sinkTableName, sinkPostgresTruncate, sinkClickhouseCluster, sinkClickhouseCompression,
+        sinkBatchSize, sinkBatchBytes, sinkFlushInterval, sinkMemoryLimit, sinkMaxRetries,
         sinkRetryInitial, sinkRetryMax, sinkShutdownTimeout, sinkDeleteMode, sinkAuditColumns,
-        sinkOnUnrepresentable, sinkStandby,
+        sinkOnUnrepresentable, sinkOnError, sinkDeadLetterURL, sinkStandby,
     ]
 
     static let daemon: [Variable] = [http, readyMaxLag, hangTimeout]
@@ -154,6 +156,27 @@ extension Variable {
         isSecret: true,
         meaning: "The password of a target that is a server (postgres), where SINK_URL has none."
     )
+    static let sinkTLSCA = Variable(
+        "SINK_TLS_CA",
+        .text(maxBytes: 4096),
+        default: .computed("the system's certificates"),
+        example: "/etc/dbmazz-sink/ca.pem",
+        meaning: "A file of certificates (PEM) that an HTTPS target's own must be signed by. It is always verified."
+    )
+    static let sinkTLSCertificate = Variable(
+        "SINK_TLS_CERT",
+        .text(maxBytes: 4096),
+        default: .none,
+        example: "/etc/dbmazz-sink/client.pem",
+        meaning: "A file with the certificate (PEM) by which an HTTPS target knows the daemon."
+    )
+    static let sinkTLSKey = Variable(
+        "SINK_TLS_KEY",
+        .text(maxBytes: 4096),
+        default: .none,
+        example: "/etc/dbmazz-sink/client.key",
+        meaning: "The file with the key (PEM, without a passphrase) of SINK_TLS_CERT."
+    )
     static let sinkPipeline = Variable(
         "SINK_PIPELINE",
         .text(maxBytes: 128),
@@ -177,6 +200,21 @@ extension Variable {
         example: "truncate",
         meaning: "How a PostgreSQL target empties a table that the source has truncated. delete lets readers with an "
             + "older snapshot go on seeing the rows; truncate is fast, needs the privilege, and they see an empty table."
+    )
+    static let sinkClickhouseCluster = Variable(
+        "SINK_CLICKHOUSE_CLUSTER",
+        .text(maxBytes: 256),
+        default: .none,
+        example: "analytics",
+        meaning: "The cluster of a ClickHouse target: tables are made on all its servers, replicated, and a write "
+            + "counts when a majority has it."
+    )
+    static let sinkClickhouseCompression = Variable(
+        "SINK_CLICKHOUSE_COMPRESSION",
+        .choice(CompressionMethod.allCases.map(\.rawValue)),
+        default: .computed("lz4"),
+        example: "zstd",
+        meaning: "How rows travel to a ClickHouse target. zstd takes less of a slow network than lz4, and more CPU."
     )
     static let sinkBatchSize = Variable(
         "SINK_BATCH_SIZE",
@@ -265,8 +303,25 @@ extension Variable {
         .choice(UnrepresentablePolicy.allCases.map(\.rawValue)),
         default: .value("error"),
         example: "error",
-        meaning: "What happens to a value that the target cannot hold exactly. error stops the daemon and names table "
-            + "and column."
+        meaning: "What happens to a value that the target cannot hold exactly. error refuses the row (SINK_ON_ERROR); "
+            + "null and clamp write NULL or the nearest value, and count it; text makes columns that could meet such "
+            + "values as text."
+    )
+    static let sinkOnError = Variable(
+        "SINK_ON_ERROR",
+        .choice(ErrorPolicy.allCases.map(\.rawValue)),
+        default: .value("stop"),
+        example: "dead-letter",
+        meaning:
+            "What happens to a change that the target refuses for good. stop ends the daemon; dead-letter keeps it "
+            + "in SINK_DEAD_LETTER_URL and goes on without it, so that source transactions do not stay whole."
+    )
+    static let sinkDeadLetterURL = Variable(
+        "SINK_DEAD_LETTER_URL",
+        .text(maxBytes: 4096),
+        default: .computed("dead-letters in the state directory"),
+        example: "/var/lib/dbmazz-sink/dead-letters",
+        meaning: "Where dead letters go: a directory, or table for the table dbmazz_dead_letter in the target."
     )
 
     static let sinkStandby = Variable(

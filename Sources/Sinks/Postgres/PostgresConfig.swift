@@ -13,6 +13,7 @@ struct PostgresConfig: Sendable {
 
     init(_ config: SinkConfig) throws(SinkError) {
         var check = SettingsCheck(sink: "postgres")
+        check.refuseHTTPSettings(of: config)
         if config.deleteMode == .soft && !config.auditColumns {
             check.add("SINK_DELETE_MODE=soft marks rows in an audit column: set SINK_AUDIT_COLUMNS=true")
         }

@@ -21,7 +21,17 @@ struct SettingsCheck {
         refuse("SINK_SCHEMA", isSet: config.schema != nil)
         refuse("SINK_USER", isSet: config.user != nil)
         refuse("SINK_PASSWORD", isSet: config.password != nil)
+        refuseHTTPSettings(of: config)
         refuse("SINK_POSTGRES_TRUNCATE", isSet: config.postgresTruncate != nil)
+    }
+
+    /// Refuses the variables of HTTP targets.
+    mutating func refuseHTTPSettings(of config: SinkConfig) {
+        refuse("SINK_TLS_CA", isSet: config.tlsCA != nil)
+        refuse("SINK_TLS_CERT", isSet: config.tlsCertificate != nil)
+        refuse("SINK_TLS_KEY", isSet: config.tlsKey != nil)
+        refuse("SINK_CLICKHOUSE_CLUSTER", isSet: config.clickhouseCluster != nil)
+        refuse("SINK_CLICKHOUSE_COMPRESSION", isSet: config.clickhouseCompression != nil)
     }
 
     /// Refuses what only a sink with tables has.
