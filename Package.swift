@@ -37,10 +37,19 @@ let package = Package(
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
         .systemLibrary(name: "CMicrohttpd", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(name: "CLz4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .target(name: "CLinux"),
 
         .target(name: "Libpq", dependencies: ["CLibpq"], swiftSettings: settings),
         .target(name: "CdcCore", dependencies: ["CLinux"], swiftSettings: settings),
+        .target(
+            name: "HTTPClient",
+            dependencies: ["CdcCore", "CCurl", "CLz4", "CZlib", "CZstd"],
+            swiftSettings: settings
+        ),
         .target(name: "PgOutput", dependencies: ["CdcCore"], swiftSettings: settings),
         .target(
             name: "PostgresSource",
@@ -102,6 +111,11 @@ let package = Package(
             swiftSettings: settings
         ),
         .testTarget(name: "CdcCoreTests", dependencies: ["CdcCore"], swiftSettings: settings),
+        .testTarget(
+            name: "HTTPClientTests",
+            dependencies: ["CdcCore", "HTTPClient", "CLz4", "CZlib", "CZstd", "TestSupport"],
+            swiftSettings: settings
+        ),
         .testTarget(name: "PgOutputTests", dependencies: ["CdcCore", "PgOutput"], swiftSettings: settings),
         .testTarget(
             name: "PipelineTests",
