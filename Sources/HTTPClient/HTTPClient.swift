@@ -69,6 +69,7 @@ public final class HTTPClient {
         _ request: HTTPRequest,
         deadline: ContinuousClock.Instant
     ) throws(HTTPError) -> HTTPResponse {
+        var request = request
         try request.check()
         let first = try RequestURL(request.url)
         guard first.isHTTP else {
@@ -78,6 +79,10 @@ public final class HTTPClient {
         var followed = 0
         while true {
             let (collector, location) = try transfer(request, hop, deadline: deadline)
+            if request.expectsContinue, collector.refusesExpectation {
+                request.expectsContinue = false
+                continue
+            }
             let next = try options.redirect(
                 status: collector.status,
                 method: request.method,
@@ -128,6 +133,7 @@ public final class HTTPClient {
         }
         switch end {
         case .result(CURLE_OK): break
+        case .result(CURLE_ABORTED_BY_CALLBACK) where collector.refusesExpectation: break
         case .result(let code): throw failure(code, request, hop.url, collector)
         case .givenUp(let reason):
             let sent = bytesSent(by: handle)

@@ -19,6 +19,9 @@ final class ResponseCollector {
     private var place = Place.statusLine
     private var headerBytes = 0
 
+    /// Whether the server refuses to be asked for `100 Continue`: the request did not take effect.
+    var refusesExpectation: Bool { status == 417 }
+
     /// The last status that came, 1xx included; 0 before the first.
     private(set) var status = 0
     private(set) var headers = HTTPFields()
@@ -45,11 +48,12 @@ final class ResponseCollector {
 
     /// curl has a connection and is about to send the request; false ends the transfer.
     ///
-    /// It comes here again when it repeats the request: after a 417, without asking for `100 Continue`; and when a kept
-    /// connection was closed without a byte of an answer. The latter it does of its own accord and without a switch, for
-    /// every method, although the server may have closed after it did what it was asked to.
+    /// It comes here again when it repeats the request. When a kept connection was closed without a byte of an answer it
+    /// does so of its own accord and without a switch, for every method, although the server may have closed after it did
+    /// what it was asked to. After a 417 it sends the same `Expect` again and again.
     fileprivate func begin() -> Bool {
-        if hasBegun, bytesSent(by: handle) > 0, status != 417, !mayRepeat {
+        if hasBegun, status == 417 { return false }
+        if hasBegun, bytesSent(by: handle) > 0, !mayRepeat {
             refusedRepetition = true
             return false
         }

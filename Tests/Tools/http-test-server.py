@@ -37,6 +37,8 @@ class Connection:
             if not piece:
                 return None
             self.buffer += piece
+            if self.buffer.startswith(b"\x16"):
+                raise Refused("TLS")
             if len(self.buffer) > limit and mark not in self.buffer:
                 raise Refused("headers too long")
         head, self.buffer = self.buffer.split(mark, 1)
