@@ -117,11 +117,13 @@ public final class HTTPClient {
         let collector = ResponseCollector(request, options, handle: handle)
         // Connections, names and TLS sessions outlive it; everything of the last request goes, its secrets too.
         curl_easy_reset(handle)
-        defer { curl_easy_reset(handle) }
+        let setup = TransferSetup(handle)
+        defer {
+            curl_easy_reset(handle)
+            setup.freeLists()
+        }
         errorText[0] = 0
         curl_set_pointer(handle, CURLOPT_ERRORBUFFER, errorText)
-        let setup = TransferSetup(handle)
-        defer { setup.freeLists() }
         setup.apply(options, deadline: deadline)
         setup.apply(request, hop)
         guard setup.code == CURLE_OK else {

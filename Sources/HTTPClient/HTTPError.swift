@@ -26,7 +26,7 @@ public struct HTTPError: Error, Sendable {
     public var code: Int32
     /// What failed and why, with curl's own words.
     public var message: String
-    /// Bytes of the request, headers and body, that were sent to the last host before it failed.
+    /// About how many bytes of the request, headers and body, went to the last host; 0 only where none did.
     public var bytesSent: Int
 
     init(_ kind: Kind, code: Int32 = 0, _ message: String, bytesSent: Int = 0) {

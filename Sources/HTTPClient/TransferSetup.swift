@@ -12,7 +12,7 @@ final class TransferSetup {
 
     init(_ handle: UnsafeMutableRawPointer) { self.handle = handle }
 
-    /// Frees the lists, secret headers among them; the handle must not refer to them any more than by its next reset.
+    /// Frees the lists, secret headers among them; the handle was reset before.
     func freeLists() {
         for list in lists { curl_slist_free_all(list) }
         lists = []
@@ -20,8 +20,9 @@ final class TransferSetup {
 
     /// Applies what holds for every request.
     func apply(_ options: HTTPClientOptions, deadline: ContinuousClock.Instant) {
+        // curl sets no handlers: this is a process with threads, and it ignores SIGPIPE.
         set(CURLOPT_NOSIGNAL, 1)
-        // 2 sends the body in few large pieces, which need their 100 Continue, their Expect and their trailers by HTTP/1.1.
+        // One request at a time has no use for HTTP/2, where `Expect` is left to chance.
         set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
         note(curl_allow_http_only(handle))
         note(curl_quit_quickly(handle))

@@ -74,6 +74,7 @@ struct RequestTests {
         let body = [UInt8](repeating: 1, count: 20 << 20)
         let response = try caller.send("PUT", caller.server.url("/early?status=\(status)"), body: body) {
             $0.expectsContinue = expects
+            $0.credentials = HTTPCredentials(user: "u", password: Secret("wrong"))
         }
         #expect(response.status == status)
         #expect(response.text == "early")
