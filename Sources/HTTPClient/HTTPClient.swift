@@ -223,10 +223,15 @@ public final class HTTPClient {
         }
         let told = String(cString: errorText)
         let words = told.isEmpty ? String(cString: curl_easy_strerror(code)) : told
+        var message = "\(place): \(request.redacted(words))"
+        if url.scheme == "https", sent == 0, collector?.hasBegun == true {
+            // In TLS 1.3 the client is told after its part of the handshake, and may not get to read it.
+            message += "; a server that closes right after the handshake may demand another certificate"
+        }
         return HTTPError(
             errorKind(code, words: words, bytesSent: sent, received: collector?.received ?? 0),
             code: Int32(code.rawValue),
-            "\(place): \(request.redacted(words))",
+            message,
             bytesSent: sent
         )
     }

@@ -9,6 +9,9 @@ public struct HTTPError: Error, Sendable {
         /// It was sent in part or whole, and there is no complete answer: it may have taken effect.
         case ambiguous
         /// The server's certificate is not trusted, or ours is not, or there is no TLS in common.
+        ///
+        /// A server that refuses our certificate in TLS 1.3 and closes at once can look unreachable, or leave the outcome
+        /// open.
         case tls
         /// The request or a setting is wrong: a malformed URL, a file that cannot be read, another protocol.
         case invalid

@@ -250,7 +250,13 @@ def serve(listener, name, context):
                     return
                 peer.settimeout(30)
                 if context:
-                    peer = context.wrap_socket(peer, server_side=True)
+                    peer = context.wrap_socket(peer, server_side=True, do_handshake_on_connect=False)
+                    try:
+                        peer.do_handshake()
+                    except ssl.SSLError:
+                        # Closed at once, the client would often not get to read why.
+                        time.sleep(0.3)
+                        raise
                 Connection(peer, name).serve()
             except OSError as error:
                 print(f"{name}: {error!r}", flush=True)
