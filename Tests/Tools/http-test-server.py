@@ -85,12 +85,13 @@ class Connection:
         """Reads the body; with `go` the client is told to send it, where it asks."""
         if go and self.expects and self.length:
             self.send("HTTP/1.1 100 Continue\r\n\r\n")
-        while len(self.buffer) < self.length:
-            piece = self.peer.recv(1 << 20)
+        body = bytearray(self.buffer[: self.length])
+        self.buffer = self.buffer[self.length :]
+        while len(body) < self.length:
+            piece = self.peer.recv(min(1 << 20, self.length - len(body)))
             if not piece:
                 raise ConnectionError("cut inside a body")
-            self.buffer += piece
-        body, self.buffer = self.buffer[: self.length], self.buffer[self.length :]
+            body += piece
         return body
 
     # Writing
