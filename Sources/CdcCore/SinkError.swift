@@ -32,6 +32,10 @@ public struct SinkError: Error, Sendable {
     public var remedy: String
     /// The changes of the batch that the sink refuses, by their place in it, where it knows them; ascending.
     public var changes: [Int] = []
+    /// Whether rows may be to blame; false for what would refuse any of them, as a table that is gone.
+    ///
+    /// Only rows become dead letters.
+    public var concernsRows = true
     /// How long to wait at least before the same call is repeated.
     public var pause: Duration = .zero
 

@@ -388,10 +388,10 @@ struct NullSinkTests {
     @Test("pipelines whose names differ have files that differ, inside the directory")
     func fileNames() {
         let names = ["a", "A", "a/b", "a%2Fb", "..", ".", "", "é", "e\u{301}", "a b", "7412:slot"]
-        let files = names.map { StateFile.fileName($0) }
+        let files = names.map { $0.asFileName }
         #expect(Set(files).count == names.count)
         #expect(files.allSatisfy { !$0.contains("/") && !$0.hasPrefix(".") })
-        #expect(StateFile.fileName("shop_1-x.y") == "shop_1-x.y")
+        #expect("shop_1-x.y".asFileName == "shop_1-x.y")
     }
 
     @Test(

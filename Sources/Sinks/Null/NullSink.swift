@@ -69,7 +69,7 @@ public final class NullSink: Sink {
     public func writeBatch(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) -> SinkResult {
         if batch.commitsUnit, let position = batch.position { written = position }
         return SinkResult(
-            recordsWritten: batch.changeCount,
+            recordsWritten: batch.selectedCount,
             bytesWritten: batch.tupleBytes,
             durablePosition: batch.commitsUnit ? written : nil
         )

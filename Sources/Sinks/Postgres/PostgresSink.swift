@@ -320,7 +320,7 @@ public final class PostgresSink: Sink {
 
     private func result(_ batch: CdcBatch, durable: SourcePosition?, _ fallbacks: WriteFallbacks) -> SinkResult {
         SinkResult(
-            recordsWritten: batch.changeCount,
+            recordsWritten: batch.selectedCount,
             bytesWritten: batch.tupleBytes,
             durablePosition: durable,
             fallbacks: fallbacks

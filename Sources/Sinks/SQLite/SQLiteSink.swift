@@ -194,7 +194,7 @@ public final class SQLiteSink: Sink {
     }
 
     private func result(_ batch: CdcBatch, durable: SourcePosition?) -> SinkResult {
-        SinkResult(recordsWritten: batch.changeCount, bytesWritten: batch.tupleBytes, durablePosition: durable)
+        SinkResult(recordsWritten: batch.selectedCount, bytesWritten: batch.tupleBytes, durablePosition: durable)
     }
 
     private func begin(_ batch: CdcBatch, _ connection: SQLiteConnection, deadline: ContinuousClock.Instant)

@@ -101,7 +101,7 @@ public final class StdoutSink: Sink {
     /// A batch that failed goes on where it stopped when it is repeated.
     public func writeBatch(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) -> SinkResult {
         let now = Timestamp.nowMilliseconds()
-        for index in resume(batch)..<batch.changeCount {
+        for index in resume(batch)..<batch.changeCount where batch.isSelected(index) {
             let change = batch.change(index)
             try encode(change, of: batch, now: now, deadline)
             interrupted?.changes = index + 1
@@ -111,7 +111,7 @@ public final class StdoutSink: Sink {
         interrupted = nil
         if batch.commitsUnit, let position = batch.position { written = position }
         return SinkResult(
-            recordsWritten: batch.changeCount,
+            recordsWritten: batch.selectedCount,
             bytesWritten: batch.tupleBytes,
             durablePosition: batch.commitsUnit ? written : nil
         )

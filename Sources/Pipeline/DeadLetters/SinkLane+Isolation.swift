@@ -1,0 +1,208 @@
+internal import CdcCore
+internal import Logging
+
+/// Why a sink refuses, as far as the log tells refusals apart.
+struct Refusal: Hashable {
+    var table: TableRef?
+    var cause: String
+
+    init(_ error: SinkError) {
+        table = error.table
+        cause = error.cause
+    }
+
+    init(table: TableRef?, cause: String) {
+        self.table = table
+        self.cause = cause
+    }
+}
+
+/// Finding the changes that a sink refuses for good: what is left of the batch is written without them.
+extension SinkLane {
+    enum Search {
+        /// Some were found, and are dead letters on disk.
+        case found
+        /// No change is to blame.
+        case nothing
+        /// The lane is to answer this.
+        case ended(SinkReply)
+    }
+
+    private enum Trial {
+        case taken
+        case refused(SinkError)
+        case ended(SinkReply)
+    }
+
+    /// After so many finds one by one in a batch, changes are tried alone.
+    ///
+    /// Each find costs a prefix of the batch: with thousands of refused changes that would be the square of them.
+    private static let findsInContext = 16
+
+    /// Whether an error may be about rows that the operator wants to give up.
+    func mayBury(_ error: SinkError) -> Bool {
+        error.kind == .permanent && error.concernsRows && office?.isWanted == true
+    }
+
+    /// Finds what the sink refuses of a batch, and makes dead letters of it.
+    func isolate(_ batch: CdcBatch, after error: SinkError, _ sink: any Sink) async -> Search {
+        if !error.changes.isEmpty {
+            guard bury(error.changes, of: batch, error) else { return .nothing }
+            return await saveLetters().map(Search.ended) ?? .found
+        }
+        let search =
+            batch.beginsUnit || !losesUnits
+            ? await searchPrefixes(of: batch, sink)
+            // What the unit's first parts wrote is gone: only what is refused without them, and for the same reason, is found.
+            : await sift(0..<batch.changeCount, of: batch, [Refusal(error)], sink)
+        guard case .found = search else { return search }
+        return await saveLetters().map(Search.ended) ?? .found
+    }
+
+    /// Looks for the first refused change, goes on without it from there, until the whole rest is taken.
+    ///
+    /// Prefixes are tried, because a change may need those before it: twice as many more changes each time, then the halves of
+    /// what was too many.
+    private func searchPrefixes(of batch: CdcBatch, _ sink: any Sink) async -> Search {
+        let count = batch.changeCount
+        var refusals: Set<Refusal> = []
+        var finds = 0
+        var maySift = true
+        // How many changes from the beginning are taken, without the buried.
+        var good = 0
+        switch await rehearse(0..<0, of: batch, sink) {
+        case .taken: break
+        case .refused: return .nothing
+        case .ended(let reply): return .ended(reply)
+        }
+        while true {
+            var bad = count + 1
+            var failure: SinkError?
+            var width = 1
+            while good < count, bad > good + 1 {
+                let end = failure == nil ? min(count, good + width) : good + (bad - good) / 2
+                switch await rehearse(0..<end, beyond: good, of: batch, sink) {
+                case .taken:
+                    good = end
+                    width *= 2
+                case .refused(let error):
+                    bad = end
+                    failure = error
+                case .ended(let reply): return .ended(reply)
+                }
+            }
+            guard let failure else { return refusals.isEmpty ? .nothing : .found }
+            guard failure.concernsRows, bury(failure.changes.isEmpty ? [bad - 1] : failure.changes, of: batch, failure)
+            else { return .nothing }
+            refusals.insert(Refusal(failure))
+            good = bad
+            finds += 1
+            guard finds % Self.findsInContext == 0, maySift, good < count else { continue }
+            switch await sift(good..<count, of: batch, refusals, sink) {
+            case .found: break
+            case .nothing: maySift = false
+            case .ended(let reply): return .ended(reply)
+            }
+        }
+    }
+
+    /// Tries a range of a batch without what is before it, halves what is refused, and gives up the single changes that are
+    /// refused alone for a reason that is known.
+    ///
+    /// A change that needs one before it may be given up by mistake; it is then replayed like the others.
+    private func sift(
+        _ range: Range<Int>,
+        of batch: CdcBatch,
+        _ refusals: Set<Refusal>,
+        _ sink: any Sink
+    ) async -> Search {
+        var rest = [range]
+        var hasFound = false
+        while let part = rest.popLast() {
+            let places = part.filter { batch.isSelected($0) }
+            guard let first = places.first, let last = places.last else { continue }
+            switch await rehearse(first..<(last + 1), of: batch, sink) {
+            case .taken: break
+            case .refused(let error):
+                if places.count > 1 {
+                    let middle = places[places.count / 2]
+                    rest.append(middle..<(last + 1))
+                    rest.append(first..<middle)
+                } else if refusals.contains(Refusal(error)), bury([first], of: batch, error) {
+                    hasFound = true
+                }
+            case .ended(let reply): return .ended(reply)
+            }
+        }
+        return hasFound ? .found : .nothing
+    }
+
+    /// Tries a range of the selected changes.
+    ///
+    /// - Parameter beyond: nothing is to be tried if no change from here on is selected.
+    private func rehearse(
+        _ range: Range<Int>,
+        beyond: Int? = nil,
+        of batch: CdcBatch,
+        _ sink: any Sink
+    ) async -> Trial {
+        let kept = (0..<batch.changeCount).map { batch.isSelected($0) }
+        if let beyond, !kept[beyond..<range.upperBound].contains(true) { return .taken }
+        defer { batch.select { kept[$0] } }
+        batch.select { kept[$0] && range.contains($0) }
+        while true {
+            guard !exchange.isAbandoned else { return .ended(.abandoned) }
+            let limit = callTimeout + .seconds(batch.byteCount / SinkLane.slowestBytesPerSecond)
+            exchange.health.calling(for: limit)
+            do throws(SinkError) {
+                try await sink.rehearse(batch, deadline: .now + limit)
+                return .taken
+            } catch {
+                if error.kind == .permanent { return .refused(error) }
+                if let end = await wait(after: error) { return .ended(end) }
+            }
+        }
+    }
+
+    private func bury(_ places: [Int], of batch: CdcBatch, _ error: SinkError) -> Bool {
+        let cause = "\(error.operation): \(error.cause)"
+        let refused = Dictionary(places.map { ($0, cause) }) { first, _ in first }
+        return office?.bury(refused, of: batch) ?? false
+    }
+
+    // MARK: Keeping
+
+    /// Makes letters durable before the write that goes on without their changes; returns a reply if that ends the lane's work.
+    func saveLetters() async -> SinkReply? {
+        guard let letters = office?.unsavedLetters, office?.hasUnsaved == true else { return nil }
+        while true {
+            do throws(SinkError) {
+                exchange.health.calling(for: callTimeout)
+                try await office?.save()
+                Failpoint.deadLettersWritten.pass()
+                tell(letters)
+                return nil
+            } catch {
+                if let end = await wait(after: error) { return end }
+            }
+        }
+    }
+
+    private func tell(_ letters: [DeadLetter]) {
+        var counts: [Refusal: Int] = [:]
+        for letter in letters { counts[Refusal(table: letter.table, cause: letter.cause), default: 0] += 1 }
+        for (refusal, count) in counts {
+            let isNew = toldRefusals.insert(refusal).inserted
+            logger.log(
+                level: isNew ? .warning : .debug,
+                "dead letters",
+                metadata: [
+                    "table": "\(refusal.table?.description ?? "-")", "cause": "\(refusal.cause)",
+                    "count": .stringConvertible(count),
+                    "remedy": "mend the cause, stop the daemon, and run dbmazz-sink dlq replay",
+                ]
+            )
+            if let table = refusal.table { monitor.deadLetters(of: table, count) }
+        }
+    }
+}
