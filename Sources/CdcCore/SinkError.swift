@@ -57,6 +57,15 @@ public struct SinkError: Error, Sendable {
     }
 }
 
+extension SinkError {
+    /// The same, said of the target as a whole: no row is to blame.
+    public var ofTarget: SinkError {
+        var error = self
+        error.concernsRows = false
+        return error
+    }
+}
+
 extension SinkError: CustomStringConvertible {
     /// One sentence: operation, table, LSN, cause and remedy.
     public var description: String {

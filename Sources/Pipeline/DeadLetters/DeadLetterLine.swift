@@ -217,7 +217,9 @@ public struct DeadLetterBook: Sendable {
     }
 
     init(_ lines: [DeadLetterLine]) {
-        for line in lines.sorted(by: { $0.number < $1.number }) where numbers.insert(line.number).inserted { take(line) }
+        for line in lines.sorted(by: { $0.number < $1.number }) where numbers.insert(line.number).inserted {
+            take(line)
+        }
     }
 
     private mutating func take(_ line: DeadLetterLine) {

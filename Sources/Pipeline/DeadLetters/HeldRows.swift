@@ -19,7 +19,10 @@ struct HeldRows {
         for key in keys {
             forms |= key.forms
             let span = rows[key.bytes]
-            rows[key.bytes] = Span(first: min(span?.first ?? version, version), last: max(span?.last ?? version, version))
+            rows[key.bytes] = Span(
+                first: min(span?.first ?? version, version),
+                last: max(span?.last ?? version, version)
+            )
         }
     }
 

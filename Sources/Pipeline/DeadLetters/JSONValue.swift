@@ -140,16 +140,22 @@ struct JSONReader {
             try expect("false")
             return .boolean(false)
         case UInt8(ascii: "\""): return .string(try string())
-        case UInt8(ascii: "["): return .array(try list(UInt8(ascii: "]")) { (self) throws(Damage) in
-            try self.value(depth: depth + 1)
-        })
-        case UInt8(ascii: "{"): return .object(try list(UInt8(ascii: "}")) { (self) throws(Damage) in
-            self.skipSpace()
-            let name = try self.string()
-            self.skipSpace()
-            guard self.takes(UInt8(ascii: ":")) else { throw Damage() }
-            return JSONValue.Member(name: name, value: try self.value(depth: depth + 1))
-        })
+        case UInt8(ascii: "["):
+            return .array(
+                try list(UInt8(ascii: "]")) { (self) throws(Damage) in
+                    try self.value(depth: depth + 1)
+                }
+            )
+        case UInt8(ascii: "{"):
+            return .object(
+                try list(UInt8(ascii: "}")) { (self) throws(Damage) in
+                    self.skipSpace()
+                    let name = try self.string()
+                    self.skipSpace()
+                    guard self.takes(UInt8(ascii: ":")) else { throw Damage() }
+                    return JSONValue.Member(name: name, value: try self.value(depth: depth + 1))
+                }
+            )
         default: return .number(try number())
         }
     }

@@ -26,6 +26,7 @@ public final class NullSink: Sink {
         var check = SettingsCheck(sink: NullSink.name)
         check.refuseServerSettings(of: config)
         check.refuseTableSettings(of: config)
+        check.require([.error], of: config)
         try check.finish()
         stateDirectory = config.stateDirectory
     }

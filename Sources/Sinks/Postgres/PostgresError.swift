@@ -21,6 +21,13 @@ struct PostgresError: Error {
     var message: String
     /// The constraint or column that the server names.
     var constraint: String?
+    /// Whether a function of the target raised it, with whatever code.
+    var isRaised = false
+
+    /// Whether the row may be to blame: its data, a constraint, a limit of sizes, or what a trigger said of it.
+    private var concernsRows: Bool {
+        isRaised || ["22", "23", "21", "44", "54", "P0", "38", "39"].contains(String(sqlState?.prefix(2) ?? ""))
+    }
 
     /// Whether the session is of no use any more.
     ///
@@ -58,7 +65,7 @@ struct PostgresError: Error {
 
     /// As the pipeline wants it.
     func sinkError(_ operation: String, table: TableRef? = nil, lsn: LSN? = nil) -> SinkError {
-        SinkError(
+        var error = SinkError(
             isRetriable ? .retriable : isConfiguration ? .configuration : .permanent,
             operation: operation,
             table: table,
@@ -66,6 +73,8 @@ struct PostgresError: Error {
             cause: cause,
             remedy: remedy
         )
+        error.concernsRows = concernsRows
+        return error
     }
 
     private var cause: String {
@@ -107,7 +116,7 @@ struct PostgresError: Error {
         }
         let context = field("W") ?? ""
         // What a function of the target says is its author's choice, and may be a value of the row.
-        let isRaised = field("R") == "exec_stmt_raise" || context.hasPrefix("PL/")
+        isRaised = field("R") == "exec_stmt_raise" || context.hasPrefix("PL/")
         message =
             isRaised
             ? "a trigger or function of the target raised it"

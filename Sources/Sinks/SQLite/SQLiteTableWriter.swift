@@ -9,6 +9,12 @@ final class SQLiteTableWriter {
     private let binder: SQLiteBinder
     private let encodings: [SQLiteEncoding]
     private let isKey: [Bool]
+    private let policy: UnrepresentablePolicy
+    private let findsAllRefusals: Bool
+    /// The first refusal of the batch, with the places of all changes that met the same.
+    private var refusal: SinkError?
+    /// How many values of each column were changed since they were asked for.
+    private var substituted: [Int]
 
     private var insert: SQLiteStatement?
     private var upsert: SQLiteStatement?
@@ -32,7 +38,7 @@ final class SQLiteTableWriter {
         self.binder = binder
         sql = SQLiteStatements(schema: schema, hasAudit: config.auditColumns, deleteMode: config.deleteMode)
         encodings = schema.columns.indices.map {
-            SQLiteEncoding(schema.columns[$0].type, isKey: schema.key.contains($0))
+            SQLiteEncoding(schema.columns[$0].type, isKey: schema.key.contains($0), config.onUnrepresentable)
         }
         isKey = schema.columns.indices.map { schema.key.contains($0) }
         scatteredKey = schema.key.first.flatMap { [encodings] column in
@@ -42,6 +48,18 @@ final class SQLiteTableWriter {
             }
         }
         shape = UpdateShape(columnCount: schema.columns.count)
+        policy = config.onUnrepresentable
+        findsAllRefusals = config.findsAllRefusals
+        substituted = Array(repeating: 0, count: schema.columns.count)
+    }
+
+    /// What was changed since this was asked last.
+    func takeSubstitutions() -> [ValueSubstitution] {
+        guard policy != .error else { return [] }
+        defer { for column in substituted.indices { substituted[column] = 0 } }
+        return substituted.indices.filter { substituted[$0] > 0 }.map {
+            ValueSubstitution(table: schema.ref, column: schema.columns[$0].name, count: substituted[$0])
+        }
     }
 
     /// What every row of a batch has in common.
@@ -57,10 +75,43 @@ final class SQLiteTableWriter {
     /// Does what the fold index says, in its order, or with neighbouring keys together where the order is free.
     func apply(_ context: Context) throws(SinkError) {
         if let column = scatteredKey, order.build(context.fold, of: context.batch, column: column) {
-            for place in order.places { try apply(context.fold.items[Int(place)], context) }
+            for place in order.places { try attempt(context.fold.items[Int(place)], context) }
         } else {
-            for item in context.fold.items { try apply(item, context) }
+            for item in context.fold.items { try attempt(item, context) }
         }
+        if var found = refusal {
+            refusal = nil
+            found.changes.sort()
+            throw found
+        }
+    }
+
+    /// Applies an item; where rows may be given up, one that is refused does not keep the others from being looked at.
+    ///
+    /// A statement that fails leaves what was written before it in the transaction.
+    @inline(__always)
+    private func attempt(_ item: FoldIndex.Item, _ context: Context) throws(SinkError) {
+        do throws(SinkError) {
+            try apply(item, context)
+        } catch {
+            guard findsAllRefusals, error.kind == .permanent, error.concernsRows, !error.changes.isEmpty,
+                connection.isInTransaction
+            else {
+                refusal = nil
+                throw error
+            }
+            note(error)
+        }
+    }
+
+    private func note(_ error: SinkError) {
+        guard let first = refusal else {
+            refusal = error
+            return
+        }
+        // Others are found in the next attempt: one error has one cause.
+        guard first.cause == error.cause, first.operation == error.operation else { return }
+        refusal?.changes += error.changes
     }
 
     @inline(__always)
@@ -308,8 +359,30 @@ final class SQLiteTableWriter {
             if isKey[column] && cell.isNull { throw .nullKey }
             try binder.bind(statement, parameter, cell, encodings[column], of: context.batch)
         } catch {
+            if substitute(error, statement, parameter, column) { return }
             throw unbound(error, column, item, context)
         }
+    }
+
+    /// Binds what `SINK_ON_UNREPRESENTABLE` puts in a value's place; false if it has nothing.
+    @inline(never)
+    private func substitute(
+        _ problem: SQLiteBinder.Problem,
+        _ statement: OpaquePointer,
+        _ parameter: Int32,
+        _ column: Int
+    ) -> Bool {
+        let code: Int32
+        switch (policy, problem) {
+        case (.null, .notUTF8), (.null, .tooLong), (.null, .notANumber), (.null, .negativeZero):
+            guard !isKey[column], schema.columns[column].isNullable else { return false }
+            code = sqlite3_bind_null(statement, parameter)
+        case (.clamp, .negativeZero): code = sqlite3_bind_double(statement, parameter, 0)
+        default: return false
+        }
+        guard code == SQLITE_OK else { return false }
+        substituted[column] += 1
+        return true
     }
 
     @inline(__always)
@@ -350,7 +423,9 @@ final class SQLiteTableWriter {
     }
 
     private func failure(_ operation: String, _ item: FoldIndex.Item, _ context: Context) -> SinkError {
-        connection.error(operation, table: schema.ref, lsn: lsn(item, context))
+        var error = connection.error(operation, table: schema.ref, lsn: lsn(item, context))
+        error.changes = [Int(item.change)]
+        return error
     }
 
     private func error(
@@ -361,7 +436,7 @@ final class SQLiteTableWriter {
         cause: String,
         remedy: String
     ) -> SinkError {
-        SinkError(
+        var error = SinkError(
             kind,
             operation: operation,
             table: schema.ref,
@@ -369,6 +444,8 @@ final class SQLiteTableWriter {
             cause: cause,
             remedy: remedy
         )
+        error.changes = [Int(item.change)]
+        return error
     }
 
     private func missingRow(_ operation: String, _ item: FoldIndex.Item, _ context: Context) -> SinkError {
@@ -395,8 +472,18 @@ final class SQLiteTableWriter {
             error(.permanent, "bind value", item, context, cause: cause, remedy: remedy)
         }
         let policy =
-            "SINK_ON_UNREPRESENTABLE=error stops here: correct the row at the source, or leave the column out of "
+            "SINK_ON_UNREPRESENTABLE=\(policy.rawValue) refuses the row: correct it at the source, or leave the column out of "
         return switch problem {
+        case .notANumber:
+            refused(
+                "column \"\(name)\" (\(type)) holds NaN, which is no number here",
+                policy + "the publication; null, or text before the table is made, hold it"
+            )
+        case .negativeZero:
+            refused(
+                "column \"\(name)\" (\(type)) holds -0, which is 0 here",
+                policy + "the publication; clamp makes it 0"
+            )
         case .notUTF8:
             refused("column \"\(name)\" (\(type)) holds bytes that are not UTF-8", policy + "the publication")
         case .tooLong:
