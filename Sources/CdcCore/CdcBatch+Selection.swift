@@ -4,11 +4,16 @@
 /// walks the places in arrival order asks ``isSelected(_:)``. Rows and cells stay where they are, and so do places.
 extension CdcBatch {
     /// Whether a change is to be written.
-    public func isSelected(_ index: Int) -> Bool { deselected == 0 || selection[index] }
+    public func isSelected(_ index: Int) -> Bool {
+        deselected == 0 || (isKept(index) && (window?.contains(index) ?? true))
+    }
+
+    /// Whether a change is selected apart from ``narrow(to:)``.
+    public func isKept(_ index: Int) -> Bool { selection.isEmpty || selection[index] }
 
     /// The changes to be written, by their places in arrival order.
     public var selectedChanges: some Sequence<Int> {
-        (0..<changeCount).lazy.filter { self.isSelected($0) }
+        (window ?? 0..<changeCount).lazy.filter { self.isSelected($0) }
     }
 
     /// Keeps the changes for which `isKept` says so, by their places, and hides all others.
@@ -20,28 +25,42 @@ extension CdcBatch {
             kept[index] = false
             hidden += 1
         }
-        guard hidden > 0 else { return selectAll() }
-        selection = kept
-        deselected = hidden
-        relink()
+        selection = hidden > 0 ? kept : []
+        widen()
     }
 
     /// Shows every change again.
     public func selectAll() {
         forgetSelection()
-        relink()
+        widen()
+    }
+
+    /// Hides all changes outside of a range for now; costs what the range costs, not the batch.
+    public func narrow(to range: Range<Int>) {
+        window = range
+        relink(range)
+    }
+
+    /// Ends ``narrow(to:)``.
+    public func widen() {
+        window = nil
+        relink(0..<changeCount)
     }
 
     func forgetSelection() {
         deselected = 0
+        window = nil
         if !selection.isEmpty { selection = [] }
     }
 
-    private func relink() {
+    private func relink(_ range: Range<Int>) {
         chains.reset()
-        for index in 0..<changeBuffer.count {
+        var linked = 0
+        for index in range where isKept(index) {
             changeBuffer[index].nextOfTable = .max
-            if isSelected(index) { link(index, table: changeBuffer[index].table) }
+            link(index, table: changeBuffer[index].table)
+            linked += 1
         }
+        deselected = changeCount - linked
     }
 }

@@ -22,6 +22,8 @@ public final class CdcBatch: @unchecked Sendable {
     @usableFromInline @exclusivity(unchecked) var chains: TableChains
     /// Which changes are to be written, by their place; empty for all.
     var selection: [Bool] = []
+    /// The only part of them that is looked at for now; nil for all.
+    var window: Range<Int>?
     /// How many are not.
     @usableFromInline @exclusivity(unchecked) var deselected = 0
     private var committed = Mark(changes: 0, cells: 0, bytes: 0, transactions: 0)

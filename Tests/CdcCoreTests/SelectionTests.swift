@@ -13,7 +13,7 @@ private func folded(_ batch: CdcBatch) -> [String] {
         var index = FoldIndex()
         index.build(batch, table: table)
         return index.items.map { item in
-            let cells = (0..<2).map { index.cell(item, $0, in: batch) }
+            let cells = item.outcome == .truncate ? [] : (0..<2).map { index.cell(item, $0, in: batch) }
             let words = cells.map { String(decoding: batch.bytes(of: $0), as: UTF8.self) }
             return "\(table) \(item.outcome) \(item.changes) \(words.joined(separator: ","))"
         }
@@ -39,6 +39,13 @@ struct SelectionTests {
         #expect(!batch.isEmpty && !batch.isSelected(2) && batch.isSelected(3))
         #expect(BatchTally(batch).tables.map(\.inserts) == [2, 1])
         #expect(batch.records.count == 5)
+        batch.narrow(to: 3..<6)
+        #expect(folded(batch) == ["0 upsert 1 2,c", "1 upsert 1 2,y"])
+        #expect(batch.selectedCount == 2 && Array(batch.selectedChanges) == [3, 4] && !batch.isSelected(6))
+        batch.narrow(to: 0..<0)
+        #expect(batch.isEmpty && !batch.isSelected(0) && batch.isKept(0) && !batch.isKept(5))
+        batch.widen()
+        #expect(Array(batch.selectedChanges) == [0, 3, 4, 6])
         batch.selectAll()
         #expect(folded(batch) == all)
         #expect(batch.selectedCount == 7)

@@ -62,6 +62,13 @@ public struct DeadLetter: Hashable, Sendable {
         return columns.indices.filter { columns[$0].isKey }.map { (columns[$0].name, row[$0]) }
     }
 
+    /// A cell for people: as text where the binary form is that of a built-in type whose text is plain.
+    public func readable(_ cell: Cell, of name: String) -> Cell {
+        guard case .binary(let value) = cell, let column = columns.first(where: { $0.name.hasSameBytes(as: name) })
+        else { return cell }
+        return value.withUnsafeBytes { KeyImage.readable($0, column.oid) }.map { .text($0) } ?? cell
+    }
+
     /// The keys of the row before and after the change, as bytes that can be compared; none for a table without.
     var keyImages: [KeyImage] {
         let key = columns.indices.filter { columns[$0].isKey }
@@ -164,6 +171,11 @@ struct KeyImage: Hashable {
         case (2950, 16): uuid(value)
         default: nil
         }
+    }
+
+    /// The text of a binary value, if it has a plain one.
+    static func readable(_ value: UnsafeRawBufferPointer, _ oid: UInt32) -> [UInt8]? {
+        [25, 1042, 1043].contains(oid) ? Array(value) : text(value, oid).map { Array($0.utf8) }
     }
 
     private static func uuid(_ value: UnsafeRawBufferPointer) -> String {

@@ -55,6 +55,7 @@ extension SinkLane {
             ? await searchPrefixes(of: batch, sink)
             // What the unit's first parts wrote is gone: only what is refused without them, and for the same reason, is found.
             : await sift(0..<batch.changeCount, of: batch, [Refusal(error)], sink)
+        batch.widen()
         guard case .found = search else { return search }
         return await saveLetters().map(Search.ended) ?? .found
     }
@@ -78,13 +79,17 @@ extension SinkLane {
         while true {
             var bad = count + 1
             var failure: SinkError?
+            // One is often the only one: then the whole rest is taken at once.
+            var triesAll = finds > 0
             var width = 1
             while good < count, bad > good + 1 {
-                let end = failure == nil ? min(count, good + width) : good + (bad - good) / 2
+                let end =
+                    failure != nil ? good + (bad - good) / 2 : triesAll ? count : min(count, good + width)
                 switch await rehearse(0..<end, beyond: good, of: batch, sink) {
                 case .taken:
                     good = end
                     width *= 2
+                case .refused where triesAll: triesAll = false
                 case .refused(let error):
                     bad = end
                     failure = error
@@ -117,9 +122,9 @@ extension SinkLane {
         _ sink: any Sink
     ) async -> Search {
         var rest = [range]
-        var hasFound = false
+        var found: [Int: String] = [:]
         while let part = rest.popLast() {
-            let places = part.filter { batch.isSelected($0) }
+            let places = part.filter { batch.isKept($0) }
             guard let first = places.first, let last = places.last else { continue }
             switch await rehearse(first..<(last + 1), of: batch, sink) {
             case .taken: break
@@ -128,13 +133,15 @@ extension SinkLane {
                     let middle = places[places.count / 2]
                     rest.append(middle..<(last + 1))
                     rest.append(first..<middle)
-                } else if refusals.contains(Refusal(error)), bury([first], of: batch, error) {
-                    hasFound = true
+                } else if refusals.contains(Refusal(error)), batch.change(first).kind != .truncate {
+                    found[first] = Self.cause(error)
                 }
             case .ended(let reply): return .ended(reply)
             }
         }
-        return hasFound ? .found : .nothing
+        batch.widen()
+        guard !found.isEmpty, let office, office.bury(found, of: batch) else { return .nothing }
+        return .found
     }
 
     /// Tries a range of the selected changes.
@@ -146,10 +153,8 @@ extension SinkLane {
         of batch: CdcBatch,
         _ sink: any Sink
     ) async -> Trial {
-        let kept = (0..<batch.changeCount).map { batch.isSelected($0) }
-        if let beyond, !kept[beyond..<range.upperBound].contains(true) { return .taken }
-        defer { batch.select { kept[$0] } }
-        batch.select { kept[$0] && range.contains($0) }
+        if let beyond, !(beyond..<range.upperBound).contains(where: { batch.isKept($0) }) { return .taken }
+        batch.narrow(to: range)
         while true {
             guard !exchange.isAbandoned else { return .ended(.abandoned) }
             let limit = callTimeout + .seconds(batch.byteCount / SinkLane.slowestBytesPerSecond)
@@ -165,10 +170,12 @@ extension SinkLane {
     }
 
     private func bury(_ places: [Int], of batch: CdcBatch, _ error: SinkError) -> Bool {
-        let cause = "\(error.operation): \(error.cause)"
-        let refused = Dictionary(places.map { ($0, cause) }) { first, _ in first }
+        let refused = Dictionary(places.map { ($0, Self.cause(error)) }) { first, _ in first }
+        batch.widen()
         return office?.bury(refused, of: batch) ?? false
     }
+
+    private static func cause(_ error: SinkError) -> String { "\(error.operation): \(error.cause)" }
 
     // MARK: Keeping
 

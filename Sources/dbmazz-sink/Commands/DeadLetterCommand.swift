@@ -140,7 +140,10 @@ private struct DeadLetterEntry: Codable, Sendable {
         number = letter.number
         table = letter.table.description
         kind = "\(letter.kind)"
-        key = letter.key.map { "\($0.name)=\(DeadLetterText.words($0.cell, atMost: 40))" }.joined(separator: ", ")
+        key = letter.key.map {
+            "\($0.name)=\(DeadLetterText.words(letter.readable($0.cell, of: $0.name), atMost: 40))"
+        }
+        .joined(separator: ", ")
         commitLsn = letter.version.commitLSN.description
         ordinal = letter.version.ordinal
         ageSeconds = max(0, Int(time(nil)) - letter.at / 1000)
@@ -204,7 +207,8 @@ private struct DeadLetterText {
         let width = letter.columns.map(\.name.count).max() ?? 0
         return letter.columns.indices.filter { !keyAlone || letter.columns[$0].isKey }.map { index in
             let name = letter.columns[index].name
-            return "  \(name)\(String(repeating: " ", count: width - name.count))  \(Self.words(row[index])) "
+            return
+                "  \(name)\(String(repeating: " ", count: width - name.count))  \(Self.words(letter.readable(row[index], of: name))) "
                 + "(\(letter.columns[index].type)\(letter.columns[index].isKey ? ", key" : ""))"
         }
     }
