@@ -197,7 +197,7 @@ public protocol Sink: AnyObject, SendableMetatype {
 
     /// Keeps lines of a pipeline's dead letters in the target's own table (`SINK_DEAD_LETTER_URL=table`), in their order.
     ///
-    /// Each line is JSON. Returns when they are durable; inside an open unit they belong to it, and go with it. The default is
+    /// Each line is JSON; without lines only the table is made. Returns when they are durable; inside an open unit they belong to it, and go with it. The default is
     /// for sinks without such a table.
     func storeDeadLetters(_ lines: [String], of pipeline: String) async throws(SinkError)
 

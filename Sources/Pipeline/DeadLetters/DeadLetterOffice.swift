@@ -36,7 +36,7 @@ final class DeadLetterOffice {
     func open(_ pipeline: String, at position: SourcePosition?, _ sink: any Sink) async throws(SinkError) {
         self.pipeline = pipeline
         let store = DeadLetterStore(place, pipeline: pipeline, sink: sink)
-        if isWanted { try store.prepare() }
+        if isWanted { try await store.prepare() }
         let book = DeadLetterBook(try await store.load())
         self.store = store
         last = book.last

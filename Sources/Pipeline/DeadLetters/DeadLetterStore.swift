@@ -39,9 +39,12 @@ enum DeadLetterStore {
         }
     }
 
-    /// Makes what letters need, where that is not the sink's own business.
-    func prepare() throws(SinkError) {
-        if case .directory(let directory) = self { try directory.prepare() }
+    /// Makes what letters need, so that what is missing is told at the start.
+    func prepare() async throws(SinkError) {
+        switch self {
+        case .directory(let directory): try directory.prepare()
+        case .table(let sink, let pipeline): try await sink.storeDeadLetters([], of: pipeline)
+        }
     }
 
     /// Every line that counts.
