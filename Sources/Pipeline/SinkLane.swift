@@ -148,6 +148,7 @@ actor SinkLane {
     private func write(_ batch: CdcBatch, _ sink: any Sink) async -> SinkReply {
         office?.admit(batch)
         if let end = await saveLetters() { return end }
+        var refusals = 0
         unitBytes = (batch.beginsUnit ? 0 : unitBytes) + batch.byteCount
         while true {
             let limit = callTimeout + .seconds(unitBytes / SinkLane.slowestBytesPerSecond)
@@ -164,7 +165,8 @@ actor SinkLane {
             } catch {
                 failsToWrite = true
                 if mayBury(error) {
-                    switch await isolate(batch, after: error, sink) {
+                    refusals += 1
+                    switch await isolate(batch, after: error, attempt: refusals, sink) {
                     case .ended(let reply): return reply
                     case .nothing: return .failed(PipelineFailure(error))
                     case .found: break

@@ -129,6 +129,33 @@ struct DeadLetterDirectoryTests {
         #expect(try DeadLetterDirectory(letters.path + "/none", pipeline: "p").load().isEmpty)
     }
 
+    @Test("lines of another process are not cut off; what an own append left behind is")
+    func others() throws {
+        let letters = Letters()
+        let (mine, other) = (
+            DeadLetterDirectory(letters.path, pipeline: "p"), DeadLetterDirectory(letters.path, pipeline: "p")
+        )
+        let lines = (1...3).map { DeadLetterLine.letter(Self.letter($0)).text(pipeline: "p") }
+        try mine.append([lines[0]])
+        _ = try other.load()
+        try other.append([lines[1]])
+        let error = #expect(throws: SinkError.self) { try mine.append([lines[2]]) }
+        #expect(error?.kind == .configuration)
+        #expect(error?.cause.contains("somebody else writes") == true)
+        #expect(try DeadLetterDirectory(letters.path, pipeline: "p").load().map(\.number) == [1, 2])
+    }
+
+    @Test("a directory that is none is the operator's to mend")
+    func noDirectory() {
+        let letters = Letters()
+        rmdir(letters.path)
+        close(open(letters.path, O_WRONLY | O_CREAT, 0o600))
+        defer { unlink(letters.path) }
+        let directory = DeadLetterDirectory(letters.path, pipeline: "p")
+        #expect(#expect(throws: SinkError.self) { try directory.load() }?.kind == .configuration)
+        #expect(#expect(throws: SinkError.self) { try directory.prepare() }?.kind == .configuration)
+    }
+
     @Test("files are for their owner alone")
     func modes() throws {
         let letters = Letters()

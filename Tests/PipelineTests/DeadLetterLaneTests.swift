@@ -258,6 +258,19 @@ struct DeadLetterLaneTests {
         #expect(try letters.words() == [])
     }
 
+    @Test("a row that is refused after each of its many changes takes few attempts where the sink names the last one")
+    func foldedRow() async throws {
+        let (target, letters) = (Self.target(names: true), Letters())
+        target.change { $0.namesLast = true }
+        try await withLane(target, letters) { exchange in
+            let steps = [Step.insert(1, "v")] + (0..<500).map { Step.insert($0 == 250 ? 2 : 3, "bad\($0)") }
+            _ = try await write(exchange, Self.batch(steps))
+        }
+        #expect(target.read { $0.rows } == ["1": "v"])
+        #expect(try letters.book().pending.count == 500)
+        #expect(target.read { $0.attempts } < 15)
+    }
+
     // MARK: Rows that are held
 
     @Test("later changes of a row follow its first letter, a key change takes the new key along; other rows go on")

@@ -10,6 +10,9 @@ final class PickyTarget: Sendable {
         var poison: @Sendable (String) -> Bool = { _ in false }
         /// Whether errors name the changes.
         var namesChanges = false
+        /// Whether they name the last change that is refused, as folding sinks do.
+        var namesLast = false
+        var attempts = 0
         /// Whether every call is refused, rows or not.
         var refusesAll = false
         var rehearsals = 0
@@ -90,6 +93,15 @@ final class PickySink: Sink {
     private func apply(_ batch: CdcBatch, _ rows: inout [String: String]) throws(SinkError) {
         if target.read({ $0.refusesAll }) { throw PickySink.refusal("the target refuses everything", nil) }
         let (poison, names) = target.read { ($0.poison, $0.namesChanges) }
+        target.change { $0.attempts += 1 }
+        if target.read({ $0.namesLast }) {
+            let bad = batch.selectedChanges.filter { index in
+                let change = batch.change(index)
+                guard change.kind == .insert else { return false }
+                return poison(String(decoding: batch.bytes(of: batch.newCell(change, 1)), as: UTF8.self))
+            }
+            if let last = bad.last { throw PickySink.refusal("poison", last) }
+        }
         for index in batch.selectedChanges {
             let change = batch.change(index)
             func text(_ cell: Cell) -> String { String(decoding: batch.bytes(of: cell), as: UTF8.self) }

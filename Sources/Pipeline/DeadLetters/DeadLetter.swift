@@ -137,6 +137,22 @@ struct KeyImage: Hashable {
         }
     }
 
+    /// The keys of a change's row, before and after it; none in a table without.
+    static func all(of change: Change, in batch: CdcBatch, _ table: TableSchema) -> [KeyImage] {
+        guard table.hasKey, change.kind != .truncate else { return [] }
+        func image(_ cell: (Int) -> Cell) -> KeyImage {
+            var image = KeyImage()
+            for column in table.key {
+                image.append(cell(column), oid: table.columns[column].postgresType.oid, of: batch)
+            }
+            return image
+        }
+        var images: [KeyImage] = []
+        if change.kind != .delete { images.append(image { batch.newCell(change, $0) }) }
+        if change.kind == .delete || change.changesKey { images.append(image { batch.oldCell(change, $0) }) }
+        return images
+    }
+
     mutating func append(_ cell: Cell, oid: UInt32, of batch: CdcBatch) {
         if cell.hasBytes {
             append(batch.bytes(of: cell), isBinary: cell.kind == .binary, oid)

@@ -11,6 +11,8 @@ final class DeadLetterDirectory {
     /// How much of each file counts, as far as it was looked at.
     private var lengths: [String: Int] = [:]
     private var isDirectorySynced = false
+    /// Files behind whose length this process may have left something, because an append failed.
+    private var torn: Set<String> = []
 
     init(_ path: String, pipeline: String) {
         self.path = path
@@ -82,7 +84,7 @@ final class DeadLetterDirectory {
     private static func files(in path: String) throws(SinkError) -> [String] {
         guard let directory = opendir(path) else {
             if errno == ENOENT { return [] }
-            throw failure("read dead letters", path, .retriable)
+            throw failure("read dead letters", path, readKind)
         }
         defer { closedir(directory) }
         var names: [String] = []
@@ -98,7 +100,7 @@ final class DeadLetterDirectory {
 
     private func read(_ name: String) throws(SinkError) -> [UInt8] {
         let file = open("\(path)/\(name)", O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { throw failure("read dead letters", name, .retriable) }
+        guard file >= 0 else { throw failure("read dead letters", name, Self.readKind) }
         defer { close(file) }
         var content: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 256 << 10)
@@ -122,6 +124,8 @@ final class DeadLetterDirectory {
         guard file >= 0 else { throw failure("write dead letters", name, .retriable) }
         defer { close(file) }
         let length = lengths[name] ?? 0
+        try refuseOthers(name, behind: length)
+        torn.insert(name)
         // What is behind was never promised.
         guard ftruncate(file, off_t(length)) == 0, lseek(file, off_t(length), SEEK_SET) >= 0 else {
             throw failure("write dead letters", name, .retriable)
@@ -138,6 +142,22 @@ final class DeadLetterDirectory {
             isDirectorySynced = true
         }
         lengths[name] = length + content.count
+        torn.remove(name)
+    }
+
+    /// Whole lines that this process has not seen are another's: they are not to be cut off.
+    private func refuseOthers(_ name: String, behind length: Int) throws(SinkError) {
+        var status = stat()
+        guard !torn.contains(name), stat("\(path)/\(name)", &status) == 0, status.st_size > length else { return }
+        let content = try read(name)
+        let lines = content[length...].split(separator: UInt8(ascii: "\n"))
+        guard lines.contains(where: { DeadLetterLine($0) != nil }) else { return }
+        throw SinkError(
+            .configuration,
+            operation: "write dead letters",
+            cause: "somebody else writes \(path)/\(name)",
+            remedy: "give one of the two daemons another SINK_PIPELINE or SINK_DEAD_LETTER_URL"
+        )
     }
 
     private static func writeAll(_ content: [UInt8], to file: Int32) -> Bool {
@@ -173,6 +193,11 @@ final class DeadLetterDirectory {
     }
 
     // MARK: Errors
+
+    /// What waiting may mend of an open that failed; rights and names are the operator's.
+    private static var readKind: SinkError.Kind {
+        [EIO, EMFILE, ENFILE, ENOMEM, EINTR].contains(errno) ? .retriable : .configuration
+    }
 
     private func failure(_ operation: String, _ name: String, _ kind: SinkError.Kind) -> SinkError {
         Self.failure(operation, name == path || name.hasPrefix("/") ? name : "\(path)/\(name)", kind)

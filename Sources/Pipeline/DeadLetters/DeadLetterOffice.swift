@@ -63,14 +63,41 @@ final class DeadLetterOffice {
 
     /// Gives changes up, and those after them that concern the same rows.
     ///
-    /// - Parameter refused: causes by the changes' places in the batch.
+    /// - Parameters:
+    ///   - refused: causes by the changes' places in the batch.
+    ///   - batch: the batch.
+    ///   - wholeRows: whether the rows' earlier changes in the batch go as well.
     /// - Returns: false if one is no row's: a TRUNCATE has no letter.
-    func bury(_ refused: [Int: String], of batch: CdcBatch) -> Bool {
+    func bury(_ refused: [Int: String], of batch: CdcBatch, wholeRows: Bool = false) -> Bool {
+        let refused = wholeRows ? rows(of: refused, batch) : refused
         guard let first = refused.keys.min(),
             refused.keys.allSatisfy({ $0 < batch.changeCount && batch.change($0).kind != .truncate })
         else { return false }
         sweep(batch, from: first, refused: refused)
         return true
+    }
+
+    /// The changes refused, and those before them of the same rows.
+    private func rows(of refused: [Int: String], _ batch: CdcBatch) -> [Int: String] {
+        struct Row: Hashable {
+            var table: UInt32
+            var key: KeyImage
+        }
+        func keys(_ index: Int) -> [Row] {
+            let change = batch.change(index)
+            let table = batch.tables[Int(change.table)]
+            return KeyImage.all(of: change, in: batch, table).map { Row(table: change.table, key: $0) }
+        }
+        var all = refused
+        var causes: [Row: String] = [:]
+        for (index, cause) in refused where index < batch.changeCount {
+            for key in keys(index) { causes[key] = cause }
+        }
+        for index in 0..<(refused.keys.max() ?? 0) where batch.isSelected(index) && all[index] == nil {
+            guard batch.change(index).kind != .truncate else { continue }
+            all[index] = keys(index).lazy.compactMap { causes[$0] }.first
+        }
+        return all
     }
 
     private func sweep(_ batch: CdcBatch, from first: Int, refused: [Int: String]) {

@@ -28,27 +28,12 @@ struct HeldRows {
 
     /// Whether a change reaches a row that is held.
     func contains(_ change: Change, of batch: CdcBatch, _ table: TableSchema, _ version: RowVersion) -> Bool {
-        guard table.hasKey, !rows.isEmpty else { return false }
-        if change.kind != .delete, isHeld(change, of: batch, table, version, isNew: true) { return true }
-        guard change.kind == .delete || change.changesKey else { return false }
-        return isHeld(change, of: batch, table, version, isNew: false)
-    }
-
-    private func isHeld(
-        _ change: Change,
-        of batch: CdcBatch,
-        _ table: TableSchema,
-        _ version: RowVersion,
-        isNew: Bool
-    ) -> Bool {
-        var image = KeyImage()
-        for column in table.key {
-            let cell = isNew ? batch.newCell(change, column) : batch.oldCell(change, column)
-            image.append(cell, oid: table.columns[column].postgresType.oid, of: batch)
+        guard !rows.isEmpty else { return false }
+        return KeyImage.all(of: change, in: batch, table).contains { image in
+            // Text and binary of one type cannot be compared: then every row may be the one.
+            if forms | image.forms == 3 { return first < version }
+            return rows[image.bytes].map { $0.first < version } ?? false
         }
-        // Text and binary of one type cannot be compared: then every row may be the one.
-        if forms | image.forms == 3 { return first < version }
-        return rows[image.bytes].map { $0.first < version } ?? false
     }
 
     /// Lets go of what came before the table was emptied; true if nothing is left.

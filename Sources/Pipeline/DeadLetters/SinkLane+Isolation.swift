@@ -44,10 +44,24 @@ extension SinkLane {
         error.kind == .permanent && error.concernsRows && office?.isWanted == true
     }
 
+    /// After so many attempts of a batch whose refused changes the sink names, their rows' earlier changes go with them.
+    ///
+    /// A sink that folds names the last change of a row. A row that is refused after each of thousands of changes would
+    /// otherwise take an attempt for each.
+    private static let attemptsByChange = 8
+
     /// Finds what the sink refuses of a batch, and makes dead letters of it.
-    func isolate(_ batch: CdcBatch, after error: SinkError, _ sink: any Sink) async -> Search {
+    ///
+    /// - Parameters:
+    ///   - batch: the batch.
+    ///   - error: what the sink said.
+    ///   - attempt: how often the batch was refused so far, this time included.
+    ///   - sink: the sink.
+    func isolate(_ batch: CdcBatch, after error: SinkError, attempt: Int, _ sink: any Sink) async -> Search {
         if !error.changes.isEmpty {
-            guard bury(error.changes, of: batch, error) else { return .nothing }
+            guard bury(error.changes, of: batch, error, wholeRows: attempt > Self.attemptsByChange) else {
+                return .nothing
+            }
             return await saveLetters().map(Search.ended) ?? .found
         }
         let search =
@@ -169,10 +183,10 @@ extension SinkLane {
         }
     }
 
-    private func bury(_ places: [Int], of batch: CdcBatch, _ error: SinkError) -> Bool {
+    private func bury(_ places: [Int], of batch: CdcBatch, _ error: SinkError, wholeRows: Bool = false) -> Bool {
         let refused = Dictionary(places.map { ($0, Self.cause(error)) }) { first, _ in first }
         batch.widen()
-        return office?.bury(refused, of: batch) ?? false
+        return office?.bury(refused, of: batch, wholeRows: wholeRows) ?? false
     }
 
     private static func cause(_ error: SinkError) -> String { "\(error.operation): \(error.cause)" }
