@@ -57,6 +57,7 @@ extension SinkLane {
     ///   - error: what the sink said.
     ///   - attempt: how often the batch was refused so far, this time included.
     ///   - sink: the sink.
+    /// - Returns: whether some were found.
     func isolate(_ batch: CdcBatch, after error: SinkError, attempt: Int, _ sink: any Sink) async -> Search {
         if !error.changes.isEmpty {
             guard bury(error.changes, of: batch, error, wholeRows: attempt > Self.attemptsByChange) else {
@@ -160,7 +161,12 @@ extension SinkLane {
 
     /// Tries a range of the selected changes.
     ///
-    /// - Parameter beyond: nothing is to be tried if no change from here on is selected.
+    /// - Parameters:
+    ///   - range: their places.
+    ///   - beyond: nothing is to be tried if no change from here on is selected.
+    ///   - batch: the batch; it stays narrowed to the range.
+    ///   - sink: the sink.
+    /// - Returns: whether the sink would take them.
     private func rehearse(
         _ range: Range<Int>,
         beyond: Int? = nil,

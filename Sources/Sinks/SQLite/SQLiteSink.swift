@@ -264,7 +264,7 @@ public final class SQLiteSink: Sink {
     private func apply(_ batch: CdcBatch, _ connection: SQLiteConnection) throws(SinkError) {
         guard !batch.isEmpty else { return }
         var now = Timestamp.iso(milliseconds: Timestamp.nowMilliseconds())
-        var refusal: SinkError?
+        var refusals = SQLiteRefusals(areWanted: config.findsAllRefusals)
         for table in batch.touchedTables {
             let writer = try writer(for: batch.tables[Int(table)], connection)
             // Inserts alone have nothing to fold. Soft deletes are written one by one, so that a row that was inserted and
@@ -276,12 +276,11 @@ public final class SQLiteSink: Sink {
                     try writer.apply(SQLiteTableWriter.Context(batch: batch, fold: fold, syncedAt: bytes))
                 }
             } catch {
-                // The other tables are not to be looked at one attempt each.
-                guard config.findsAllRefusals, !error.changes.isEmpty, connection.isInTransaction else { throw error }
-                if refusal == nil { refusal = error }
+                // The other tables are tried in the same attempt.
+                try refusals.note(error, connection)
             }
         }
-        if let refusal { throw refusal }
+        try refusals.finish()
     }
 
     private func writer(for table: TableSchema, _ connection: SQLiteConnection) throws(SinkError) -> SQLiteTableWriter {

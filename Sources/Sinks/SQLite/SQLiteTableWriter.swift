@@ -9,12 +9,8 @@ final class SQLiteTableWriter {
     private let binder: SQLiteBinder
     private let encodings: [SQLiteEncoding]
     private let isKey: [Bool]
-    private let policy: UnrepresentablePolicy
-    private let findsAllRefusals: Bool
-    /// The first refusal of the batch, with the places of all changes that met the same.
-    private var refusal: SinkError?
-    /// How many values of each column were changed since they were asked for.
-    private var substituted: [Int]
+    private var substitutes: SQLiteSubstitutes
+    private var refusals: SQLiteRefusals
 
     private var insert: SQLiteStatement?
     private var upsert: SQLiteStatement?
@@ -48,19 +44,12 @@ final class SQLiteTableWriter {
             }
         }
         shape = UpdateShape(columnCount: schema.columns.count)
-        policy = config.onUnrepresentable
-        findsAllRefusals = config.findsAllRefusals
-        substituted = Array(repeating: 0, count: schema.columns.count)
+        substitutes = SQLiteSubstitutes(config.onUnrepresentable, schema)
+        refusals = SQLiteRefusals(areWanted: config.findsAllRefusals)
     }
 
     /// What was changed since this was asked last.
-    func takeSubstitutions() -> [ValueSubstitution] {
-        guard policy != .error else { return [] }
-        defer { for column in substituted.indices { substituted[column] = 0 } }
-        return substituted.indices.filter { substituted[$0] > 0 }.map {
-            ValueSubstitution(table: schema.ref, column: schema.columns[$0].name, count: substituted[$0])
-        }
-    }
+    func takeSubstitutions() -> [ValueSubstitution] { substitutes.take() }
 
     /// What every row of a batch has in common.
     struct Context {
@@ -79,39 +68,17 @@ final class SQLiteTableWriter {
         } else {
             for item in context.fold.items { try attempt(item, context) }
         }
-        if var found = refusal {
-            refusal = nil
-            found.changes.sort()
-            throw found
-        }
+        try refusals.finish()
     }
 
     /// Applies an item; where rows may be given up, one that is refused does not keep the others from being looked at.
-    ///
-    /// A statement that fails leaves what was written before it in the transaction.
     @inline(__always)
     private func attempt(_ item: FoldIndex.Item, _ context: Context) throws(SinkError) {
         do throws(SinkError) {
             try apply(item, context)
         } catch {
-            guard findsAllRefusals, error.kind == .permanent, error.concernsRows, !error.changes.isEmpty,
-                connection.isInTransaction
-            else {
-                refusal = nil
-                throw error
-            }
-            note(error)
+            try refusals.note(error, connection)
         }
-    }
-
-    private func note(_ error: SinkError) {
-        guard let first = refusal else {
-            refusal = error
-            return
-        }
-        // Others are found in the next attempt: one error has one cause.
-        guard first.cause == error.cause, first.operation == error.operation else { return }
-        refusal?.changes += error.changes
     }
 
     @inline(__always)
@@ -359,30 +326,9 @@ final class SQLiteTableWriter {
             if isKey[column] && cell.isNull { throw .nullKey }
             try binder.bind(statement, parameter, cell, encodings[column], of: context.batch)
         } catch {
-            if substitute(error, statement, parameter, column) { return }
+            if substitutes.bind(error, statement, parameter, column) { return }
             throw unbound(error, column, item, context)
         }
-    }
-
-    /// Binds what `SINK_ON_UNREPRESENTABLE` puts in a value's place; false if it has nothing.
-    @inline(never)
-    private func substitute(
-        _ problem: SQLiteBinder.Problem,
-        _ statement: OpaquePointer,
-        _ parameter: Int32,
-        _ column: Int
-    ) -> Bool {
-        let code: Int32
-        switch (policy, problem) {
-        case (.null, .notUTF8), (.null, .tooLong), (.null, .notANumber), (.null, .negativeZero):
-            guard !isKey[column], schema.columns[column].isNullable else { return false }
-            code = sqlite3_bind_null(statement, parameter)
-        case (.clamp, .negativeZero): code = sqlite3_bind_double(statement, parameter, 0)
-        default: return false
-        }
-        guard code == SQLITE_OK else { return false }
-        substituted[column] += 1
-        return true
     }
 
     @inline(__always)
@@ -472,7 +418,7 @@ final class SQLiteTableWriter {
             error(.permanent, "bind value", item, context, cause: cause, remedy: remedy)
         }
         let policy =
-            "SINK_ON_UNREPRESENTABLE=\(policy.rawValue) refuses the row: correct it at the source, or leave the column out of "
+            "SINK_ON_UNREPRESENTABLE=\(substitutes.policy.rawValue) refuses the row: correct it at the source, or leave the column out of "
         return switch problem {
         case .notANumber:
             refused(
