@@ -219,6 +219,18 @@ struct DeadLetterLaneTests {
         #expect(target.read { $0.rehearsedRows } < 2_000 * 60)
     }
 
+    @Test("where the sink names one at a time, the lane looks by itself after a while")
+    func namedOneByOne() async throws {
+        let (target, letters) = (Self.target(names: true), Letters())
+        try await withLane(target, letters) { exchange in
+            let steps = (0..<2_000).map { Step.insert($0, $0 % 2 == 0 ? "bad" : "v") }
+            _ = try await write(exchange, Self.batch(steps))
+        }
+        #expect(target.read { $0.rows.count } == 1_000)
+        #expect(try letters.book().pending.count == 1_000)
+        #expect(target.read { $0.attempts } < 4_200)
+    }
+
     @Test("copied rows become letters, too: with the consistent point and their key")
     func copied() async throws {
         let (target, letters) = (Self.target(), Letters())

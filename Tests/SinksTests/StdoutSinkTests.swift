@@ -197,7 +197,11 @@ struct StdoutSinkTests {
             .insert("3", "c", nil).commit()
         let error = await sinkError { _ = try await output.write(builder) }
         #expect(error?.changes == [1])
+        let rehearsed = await sinkError { try await output.sink.rehearse(builder.batch, deadline: .now) }
+        #expect(rehearsed?.changes == [1])
         builder.batch.select { $0 != 1 }
+        try await output.sink.rehearse(builder.batch, deadline: .now)
+        #expect(try output.lines().count == 1)
         let result = try await output.write(builder)
         #expect(result.recordsWritten == 2)
         #expect(try output.lines().map { $0.contains("\"id\":1") } == [true, false])

@@ -50,6 +50,10 @@ extension SinkLane {
     /// otherwise take an attempt for each.
     private static let attemptsByChange = 8
 
+    /// After so many attempts of a batch the lane looks by itself, although the sink names what it refuses: it may name one
+    /// at a time.
+    private static let attemptsByName = 32
+
     /// Finds what the sink refuses of a batch, and makes dead letters of it.
     ///
     /// - Parameters:
@@ -59,19 +63,24 @@ extension SinkLane {
     ///   - sink: the sink.
     /// - Returns: whether some were found.
     func isolate(_ batch: CdcBatch, after error: SinkError, attempt: Int, _ sink: any Sink) async -> Search {
+        var hasFound = false
         if !error.changes.isEmpty {
-            guard bury(error.changes, of: batch, error, wholeRows: attempt > Self.attemptsByChange) else {
-                return .nothing
-            }
-            return await saveLetters().map(Search.ended) ?? .found
+            hasFound = bury(error.changes, of: batch, error, wholeRows: attempt > Self.attemptsByChange)
+            guard hasFound else { return .nothing }
         }
-        let search =
-            batch.beginsUnit || !losesUnits
-            ? await searchPrefixes(of: batch, sink)
+        let search: Search
+        if !batch.beginsUnit && losesUnits {
             // What the unit's first parts wrote is gone: only what is refused without them, and for the same reason, is found.
-            : await sift(0..<batch.changeCount, of: batch, [Refusal(error)], sink)
+            // All of it is looked for at once, because every attempt has to send the whole unit again.
+            search = await sift(0..<batch.changeCount, of: batch, [Refusal(error)], sink)
+        } else if hasFound && attempt <= Self.attemptsByName {
+            search = .found
+        } else {
+            search = await searchPrefixes(of: batch, sink)
+        }
         batch.widen()
-        guard case .found = search else { return search }
+        if case .ended = search { return search }
+        if case .nothing = search, !hasFound { return search }
         return await saveLetters().map(Search.ended) ?? .found
     }
 

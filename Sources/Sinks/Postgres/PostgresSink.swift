@@ -567,7 +567,10 @@ public final class PostgresSink: Sink {
     private func sinkError(_ failure: PostgresWriteFailure, _ batch: CdcBatch) -> SinkError {
         let lsn = batch.position?.commitLSN
         switch failure.kind {
-        case .server(let error): return error.sinkError(failure.operation, table: failure.table, lsn: lsn)
+        case .server(let error):
+            var found = error.sinkError(failure.operation, table: failure.table, lsn: lsn)
+            if let change = failure.change { found.changes = [change] }
+            return found
         case .wrongForm:
             return SinkError(
                 .permanent,

@@ -128,6 +128,25 @@ public final class StdoutSink: Sink {
         return result
     }
 
+    /// Encodes the batch's changes and prints nothing.
+    public func rehearse(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) {
+        let begin = output.count
+        defer { output.truncate(to: begin) }
+        for index in batch.selectedChanges {
+            let change = batch.change(index)
+            let encoder = encoder(for: batch.tables[Int(change.table)])
+            do throws(StdoutEncoder.Problem) {
+                try encoder.encode(change, of: batch, now: 0, to: output)
+            } catch {
+                var error = refusal(error, encoder.schema, lsn: batch.version(of: change).commitLSN)
+                error.changes = [index]
+                throw error
+            }
+            output.truncate(to: begin)
+        }
+        _ = encoders.values.map { $0.takeSubstitutions() }
+    }
+
     /// The first change that is neither printed nor in the buffer.
     private func resume(_ batch: CdcBatch) -> Int {
         let id = ObjectIdentifier(batch)
