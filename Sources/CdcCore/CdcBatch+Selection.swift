@@ -4,9 +4,11 @@
 /// walks the places in arrival order asks ``isSelected(_:)``. Rows and cells stay where they are, and so do places.
 extension CdcBatch {
     /// Whether a change is to be written.
-    public func isSelected(_ index: Int) -> Bool {
-        deselected == 0 || (isKept(index) && (window?.contains(index) ?? true))
-    }
+    @inlinable
+    public func isSelected(_ index: Int) -> Bool { deselected == 0 || isChosen(index) }
+
+    @usableFromInline
+    func isChosen(_ index: Int) -> Bool { isKept(index) && (window?.contains(index) ?? true) }
 
     /// Whether a change is selected apart from ``narrow(to:)``.
     public func isKept(_ index: Int) -> Bool { selection.isEmpty || selection[index] }

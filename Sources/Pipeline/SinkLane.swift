@@ -147,7 +147,7 @@ actor SinkLane {
 
     private func write(_ batch: CdcBatch, _ sink: any Sink) async -> SinkReply {
         office?.admit(batch)
-        if let end = await saveLetters() { return end }
+        if let end = await saveLetters(before: batch) { return end }
         var refusals = 0
         unitBytes = (batch.beginsUnit ? 0 : unitBytes) + batch.byteCount
         while true {

@@ -151,6 +151,25 @@ extension Integration {
             try rig.expectSame(["public.t"], "after the replay")
         }
 
+        @Test("of updates that go in sets, PostgreSQL refuses two, one of them beside another row")
+        func postgresSets() throws {
+            let rig = try PostgresRig(Self.settings)
+            try rig.rig.makeTable(rows: 2_000)
+            try rig.rig.startStreaming()
+            try rig.run("ALTER TABLE public.t ADD CHECK (v <> 'no')", "ALTER TABLE public.t ADD UNIQUE (v)")
+            try rig.rig.sql(
+                "UPDATE public.t SET v = CASE id WHEN 700 THEN 'no' WHEN 1500 THEN 'v3' ELSE 'w' || id END WHERE id > 10"
+            )
+            try rig.rig.catchUp()
+            #expect(try Self.list(rig.daemon) == ["pending update id='700'", "pending update id='1500'"])
+            #expect(try rig.value("SELECT count(*) FROM public.t WHERE v LIKE 'w%'") == "1988")
+            #expect(
+                try rig.value("SELECT string_agg(v, ',' ORDER BY id) FROM public.t WHERE id IN (700, 1500)")
+                    == "v700,v1500"
+            )
+            try rig.rig.stopDaemon()
+        }
+
         @Test("what PostgreSQL refuses at the commit alone is found as well")
         func deferred() throws {
             // A superuser's session has the deferred checks off.

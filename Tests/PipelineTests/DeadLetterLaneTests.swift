@@ -124,11 +124,12 @@ struct DeadLetterLaneTests {
         _ letters: Letters,
         onError: ErrorPolicy = .deadLetter,
         retries: Int? = nil,
+        inTarget: Bool = false,
         _ body: (SinkExchange) async throws -> Void
     ) async throws {
         var sink = SinkConfig(type: PickySink.name, capabilities: PickySink.capabilities)
         sink.onError = onError
-        sink.deadLetterURL = letters.path
+        sink.deadLetterURL = inTarget ? "table" : letters.path
         sink.retry = RetryPolicy(maxRetries: retries, initial: .milliseconds(5), maximum: .milliseconds(10))
         let config = PipelineConfig(
             source: SourceConfig(url: Secret("host=none")),
@@ -386,6 +387,27 @@ struct DeadLetterLaneTests {
         #expect(target.read { $0.rows.count } == 10)
         #expect(target.read { $0.rows["4"] } == "v")
         #expect(try letters.book().pending.count == 3)
+    }
+
+    @Test("letters that could not be kept in the target's open unit lose the unit, and come again with it")
+    func partInTarget() async throws {
+        let (target, letters) = (Self.target(), Letters())
+        try await withLane(target, letters, inTarget: true) { exchange in
+            _ = try await write(exchange, Self.batch([.insert(1, "bad")]))
+            let (first, later) = ([Step.insert(2, "v")], [Step.update(1, "w"), .insert(3, "v")])
+            _ = try await write(exchange, Self.batch(first, lsn: 200, commits: false))
+            target.change { $0.failingStores = 1 }
+            let reply = try await ask(exchange, .write(Self.batch(later, lsn: 200, from: 2, begins: false)))
+            guard case .unitLost = reply else { throw Unexpected(reply) }
+            guard case .ready = try await ask(exchange, .setup([Self.table], Self.pipeline)) else {
+                throw Unexpected("setup")
+            }
+            _ = try await write(exchange, Self.batch(first, lsn: 200, commits: false))
+            _ = try await write(exchange, Self.batch(later, lsn: 200, from: 2, begins: false))
+        }
+        #expect(target.read { $0.rows } == ["2": "v", "3": "v"])
+        let book = DeadLetterBook(target.read { $0.lines }.compactMap { DeadLetterLine(Array($0.utf8)[...]) })
+        #expect(book.pending.map(\.kind) == [.insert, .update])
     }
 
     // MARK: The store

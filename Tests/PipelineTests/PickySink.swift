@@ -19,6 +19,10 @@ final class PickyTarget: Sendable {
         var rehearsedRows = 0
         var commits = 0
         var position: SourcePosition?
+        /// Lines of dead letters.
+        var lines: [String] = []
+        /// How many calls to keep lines fail.
+        var failingStores = 0
     }
 
     private let state = Mutex(State())
@@ -50,6 +54,19 @@ final class PickySink: Sink {
         )
     }
 
+    func deadLetters(of pipeline: String) async throws(SinkError) -> [String] { target.read { $0.lines } }
+
+    /// Keeps lines at once; a failure voids the open unit.
+    func storeDeadLetters(_ lines: [String], of pipeline: String) async throws(SinkError) {
+        let fails = target.read { $0.failingStores > 0 && !lines.isEmpty }
+        target.change {
+            if fails { $0.failingStores -= 1 } else { $0.lines += lines }
+        }
+        guard fails else { return }
+        open = nil
+        throw SinkError(.retriable, operation: "store", cause: "no room", remedy: "wait")
+    }
+
     func setup(_ tables: [TableSchema], for pipeline: PipelineIdentity) async throws(SinkError) {}
     func beginCopy(of tables: [TableSchema]) async throws(SinkError) { target.change { $0.rows = [:] } }
     func finishCopy(of tables: [TableSchema], at consistentPoint: LSN, position: SourcePosition?)
@@ -70,6 +87,9 @@ final class PickySink: Sink {
     }
 
     func writeBatch(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) -> SinkResult {
+        if !batch.beginsUnit, open == nil {
+            throw SinkError(.permanent, operation: "write", cause: "the unit is gone", remedy: "none").ofTarget
+        }
         var rows = batch.beginsUnit ? target.read { $0.rows } : open ?? [:]
         open = nil
         try apply(batch, &rows)

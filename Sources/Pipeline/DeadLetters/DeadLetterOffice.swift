@@ -26,6 +26,9 @@ final class DeadLetterOffice {
     /// How many rows wait for a replay, for the log.
     private(set) var pendingCount = 0
 
+    /// Whether letters are kept in the target: in the unit that is open there, where one is.
+    var isInTarget: Bool { place == .table }
+
     /// Reads what is there of a pipeline's letters.
     ///
     /// - Parameters:

@@ -208,8 +208,11 @@ extension SinkLane {
 
     // MARK: Keeping
 
-    /// Makes letters durable before the write that goes on without their changes; returns a reply if that ends the lane's work.
-    func saveLetters() async -> SinkReply? {
+    /// Makes letters durable before the write that goes on without their changes.
+    ///
+    /// - Parameter part: the batch that is to follow, where its unit may be open.
+    /// - Returns: a reply if that ends the lane's work.
+    func saveLetters(before part: CdcBatch? = nil) async -> SinkReply? {
         guard let letters = office?.unsavedLetters, office?.hasUnsaved == true else { return nil }
         while true {
             do throws(SinkError) {
@@ -220,6 +223,8 @@ extension SinkLane {
                 return nil
             } catch {
                 if let end = await wait(after: error) { return end }
+                // What failed in the target's open unit has voided it.
+                if let part, !part.beginsUnit, losesUnits, office?.isInTarget == true { return .unitLost(part, error) }
             }
         }
     }

@@ -547,9 +547,7 @@ final class PostgresTableWriter {
         encoder.buffer.reset()
     }
 
-    /// Copies rows straight into the table.
-    ///
-    /// - Parameter change: the place in the batch of a row that is copied, by its number from 1.
+    /// Copies rows straight into the table; `change` tells a row's place in the batch by its number from 1.
     private func copy(
         _ form: PostgresLayout.DirectCopy,
         _ context: Context,
