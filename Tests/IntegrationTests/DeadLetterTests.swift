@@ -188,9 +188,14 @@ extension Integration {
             try rig.rig.stopDaemon()
         }
 
-        @Test("a kill between a letter and the commit makes one letter, and loses nothing", arguments: [false, true])
+        @Test(
+            "a kill between a letter and the commit makes one letter, and loses nothing; in parts, with letters in the file",
+            arguments: [false, true]
+        )
         func killed(inParts: Bool) throws {
-            let limits = ["SINK_BATCH_BYTES": "65536", "SINK_MEMORY_LIMIT_MB": "4"]
+            let limits = [
+                "SINK_BATCH_BYTES": "65536", "SINK_MEMORY_LIMIT_MB": "4", "SINK_DEAD_LETTER_URL": "table",
+            ]
             let rig = try Rig(Self.settings.merging(inParts ? limits : [:]) { $1 })
             try rig.makeTable()
             try rig.startStreaming()
