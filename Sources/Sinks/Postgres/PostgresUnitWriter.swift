@@ -125,7 +125,7 @@ final class PostgresUnitWriter {
             fold.build(batch, table: table, folding: false)
             tables[table] = (try writer(for: table, of: batch, session), fold, 0)
         }
-        for index in 0..<batch.changeCount {
+        for index in batch.selectedChanges {
             let table = batch.change(index).table
             guard let (writer, fold, next) = tables[table] else { continue }
             tables[table]?.next = next + 1
