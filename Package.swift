@@ -67,9 +67,9 @@ let package = Package(
         ),
         .target(
             name: "Sinks",
-            dependencies: ["CdcCore", "CSQLite", "Libpq", "CLibpq", "CLinux", logging],
+            dependencies: ["CdcCore", "CSQLite", "Libpq", "CLibpq", "CLinux", "HTTPClient", logging],
             exclude: [
-                "Postgres/README.md", "SQLite/README.md", "Stdout/README.md", "Null/README.md", "_Template/README.md",
+                "ClickHouse/README.md", "Postgres/README.md", "SQLite/README.md", "Stdout/README.md", "Null/README.md", "_Template/README.md",
             ],
             swiftSettings: settings
         ),
