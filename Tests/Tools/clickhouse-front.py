@@ -11,6 +11,8 @@ X-ClickHouse-* that it does not know are refused. A client that goes away does n
     POST /_fault   a fault to come, see clickhouse_faults.py; GET /_fault: all, and how often each happened
     GET  /_log     all requests as JSON lines
     POST /_reset   forgets faults, users, log and numbers; the tables stay
+
+What a test itself asks carries the header X-Aside: no fault, no user and no log concerns it.
 """
 import base64
 import gzip
@@ -53,6 +55,12 @@ class Front:
         self.lock = threading.Lock()
         self.running = {}
         self.users = {"default": ""}
+        self.asides = 0
+
+    def aside(self):
+        with self.lock:
+            self.asides += 1
+            return self.asides
 
     def begin(self, entry):
         with self.lock:
@@ -188,14 +196,15 @@ class Handler(BaseHTTPRequestHandler):
         settings = {k: v for k, v in parameters.items() if k not in PARAMETERS and k not in UNSUPPORTED}
         hidden = {"x-clickhouse-key", "authorization"}
         self.user, self.password = self.credentials(parameters)
+        self.is_aside = "X-Aside" in self.headers
         entry = {
-            "number": front.log.next(), "method": self.command, "query": parameters.get("query", ""),
+            "number": -front.aside() if self.is_aside else front.log.next(), "method": self.command, "query": parameters.get("query", ""),
             "query_id": parameters.get("query_id") or str(uuid.uuid4()), "user": self.user,
             "database": parameters.get("database") or self.headers.get("X-ClickHouse-Database") or "default",
             "settings": settings, "headers": {k: v for k, v in self.headers.items() if k.lower() not in hidden},
             "body_bytes": 0, "rows": 0, "status": 0, "code": 0, "outcome": "", "fault": None, "time": time.time(),
         }
-        self.entry, self.fault, self.tag = entry, None, "".join(random.choices(string.ascii_lowercase, k=16))
+        self.entry, self.tag = entry, "".join(random.choices(string.ascii_lowercase, k=16))
         try:
             self.handle_query(parameters, settings)
         except (Gone, ConnectionError):
@@ -204,7 +213,8 @@ class Handler(BaseHTTPRequestHandler):
         finally:
             front.end(entry)
             entry["seconds"] = round(time.time() - entry["time"], 4)
-            front.log.write(entry)
+            if not self.is_aside:
+                front.log.write(entry)
 
     def handle_query(self, parameters, settings):
         front, entry = self.front, self.entry
@@ -214,7 +224,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self.read_body(None) if in_body else None
         if in_body:
             entry["query"] = body[:10_000].decode("utf-8", "replace")
-        self.fault = fault = front.faults.choose(entry["number"], entry["query"])
+        fault = None if self.is_aside else front.faults.choose(entry["number"], entry["query"])
         kind = fault["kind"] if fault else ""
         entry["fault"] = kind or None
         if kind == "cut-before":
@@ -224,7 +234,8 @@ class Handler(BaseHTTPRequestHandler):
             body = self.read_body(fault)
         entry["body_bytes"] = len(body)
         try:
-            self.authenticate()
+            if not self.is_aside:
+                self.authenticate()
             self.check_headers(parameters)
             front.engine.check_settings(settings)
             encoding = self.headers.get("Content-Encoding", "").lower()
