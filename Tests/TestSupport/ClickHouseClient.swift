@@ -16,13 +16,28 @@ public struct ClickHouseClient: Sendable {
     public let port: Int
     /// The database that names without one belong to.
     public var database: String
-    /// Sent with every request: `X-Aside` keeps the test front's faults, users and log away.
-    var headers = [("X-Aside", "1")]
+    /// Whether the test front's faults, users and log have nothing to do with it.
+    public var isAside: Bool
+
+    /// What came back.
+    public struct Answer: Sendable {
+        /// The HTTP status.
+        public let status: Int
+        /// The headers, their names in lower case.
+        public let headers: [String: String]
+        /// The body.
+        public let body: [UInt8]
+        /// False when the connection ended before the body did.
+        public let isComplete: Bool
+        /// The body as text.
+        public var text: String { String(decoding: body, as: UTF8.self) }
+    }
 
     /// A client of a port.
-    public init(port: Int, database: String = "default") {
+    public init(port: Int, database: String = "default", isAside: Bool = true) {
         self.port = port
         self.database = database
+        self.isAside = isAside
     }
 
     /// Runs a statement and returns its rows as text.
@@ -68,15 +83,51 @@ public struct ClickHouseClient: Sendable {
         }
     }
 
-    /// Sends a statement in the body, with these settings.
-    func send(_ sql: String, settings: [String: String] = [:]) throws -> LoopbackHTTP.Answer {
-        let parameters = settings.merging(["database": database, "default_format": "TabSeparated"]) { $1 }
-        return try LoopbackHTTP.send(
+    /// Sends a statement in the body, with these parameters.
+    public func send(
+        _ sql: String,
+        settings: [String: String] = [:],
+        headers: [(String, String)] = []
+    ) throws -> Answer {
+        try send(Array(sql.utf8), settings, headers, .seconds(60))
+    }
+
+    /// Sends an insert in the URL and its data in the body.
+    @discardableResult
+    public func insert(
+        _ sql: String,
+        _ data: [UInt8],
+        settings: [String: String] = [:],
+        encoding: String? = nil,
+        queryID: String? = nil,
+        timeout: Duration = .seconds(60)
+    ) throws -> Answer {
+        var parameters = settings
+        parameters["query"] = sql
+        parameters["query_id"] = queryID
+        return try send(data, parameters, encoding.map { [("Content-Encoding", $0)] } ?? [], timeout)
+    }
+
+    private func send(
+        _ body: [UInt8],
+        _ parameters: [String: String],
+        _ headers: [(String, String)],
+        _ timeout: Duration
+    ) throws -> Answer {
+        let all = parameters.merging(["database": database, "default_format": "TabSeparated"]) { one, _ in one }
+        let answer = try LoopbackHTTP.send(
             "POST",
-            "/?" + parameters.map { "\($0)=\(LoopbackHTTP.encoded($1))" }.sorted().joined(separator: "&"),
+            "/?" + all.map { "\($0)=\(LoopbackHTTP.encoded($1))" }.sorted().joined(separator: "&"),
             port: port,
-            headers: headers,
-            body: Array(sql.utf8)
+            headers: headers + (isAside ? [("X-Aside", "1")] : []),
+            body: body,
+            timeout: timeout
+        )
+        return Answer(
+            status: answer.status,
+            headers: answer.headers,
+            body: answer.body,
+            isComplete: answer.isComplete
         )
     }
 

@@ -149,7 +149,7 @@ public final class ClickHouseServer: Sendable {
     }()
 
     /// The Python that has the engine.
-    static func python() throws -> String {
+    public static func python() throws -> String {
         let places = [environmentVariable("DBMAZZ_TEST_CHDB"), repository + "/.build-servers/chdb-venv/bin/python"]
         for place in places.compactMap(\.self) where access(place, X_OK) == 0 { return place }
         throw HarnessError(
