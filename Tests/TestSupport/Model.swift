@@ -28,7 +28,7 @@ struct Model: Sendable {
     }
 
     let shapes: [TableShape]
-    private(set) var contents: [Content]
+    var contents: [Content]
 
     init(shapes: [TableShape]) {
         self.shapes = shapes

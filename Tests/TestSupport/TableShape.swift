@@ -8,6 +8,8 @@ public struct TableShape: Sendable {
         public let kind: ColumnKind
         /// Whether it belongs to the key.
         public let isKey: Bool
+        /// The OID of its type, of a domain that of the type below.
+        let typeOID: UInt32
     }
 
     /// The schema's name.
@@ -51,7 +53,7 @@ public struct TableShape: Sendable {
             guard let name = row[0], let type = row[1].flatMap({ UInt32($0) }) else {
                 throw HarnessError("the catalog's answer for \(schema).\(table) is not understood")
             }
-            return Column(name: name, kind: ColumnKind(typeOID: type), isKey: row[2] == "t")
+            return Column(name: name, kind: ColumnKind(typeOID: type), isKey: row[2] == "t", typeOID: type)
         }
         guard !columns.isEmpty else { throw HarnessError("\(schema).\(table) has no columns") }
     }

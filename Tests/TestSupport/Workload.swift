@@ -44,7 +44,7 @@ public final class Workload: Sendable {
         self.options = options
         self.publication = publication
         self.name = name
-        values = ValueGenerator(seed: options.seed)
+        values = ValueGenerator(seed: options.seed, hasCommonDates: options.hasCommonDates)
         tables = WorkloadTable.all(values: values, partitioned: options.partitioned)
     }
 

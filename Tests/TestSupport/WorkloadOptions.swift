@@ -20,6 +20,8 @@ public struct WorkloadOptions: Sendable {
     public var seedRows = 20
     /// Waits this long between two transactions of a client.
     public var thinkTime: Duration = .zero
+    /// Whether dates and timestamps stay between 1900 and 2299, which ClickHouse's types can hold.
+    public var hasCommonDates = false
     /// The database in which the workload's tables are.
     public var database = "postgres"
 

@@ -4,12 +4,14 @@ public enum WorkloadTarget: Sendable {
     case sqlite(String)
     /// A PostgreSQL database by its URI, with the source's names; with soft deletes only live rows count.
     case postgres(String, isSoft: Bool = false)
+    /// A ClickHouse database, with the sink's names. It has no snapshots: only an idle or finished one can be checked.
+    case clickhouse(ClickHouseClient)
 
     /// The commit end LSN that the target names; nil before the first copy is complete.
     func position(_ pipeline: String?) throws -> UInt64? {
         switch self {
         case .sqlite(let path): try storedPosition(path, pipeline: pipeline)
-        case .postgres:
+        case .postgres, .clickhouse:
             // A target that is down for the moment names nothing.
             try? snapshot { try $0.position(pipeline) }
         }
@@ -25,6 +27,7 @@ public enum WorkloadTarget: Sendable {
             let client = try PgClient(url)
             try client.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             return try body(.postgres(client, isSoft: isSoft))
+        case .clickhouse(let client): return try body(.clickhouse(client))
         }
     }
 
@@ -32,6 +35,7 @@ public enum WorkloadTarget: Sendable {
     enum View {
         case sqlite(SQLiteFile)
         case postgres(PgClient, isSoft: Bool)
+        case clickhouse(ClickHouseClient)
 
         func position(_ pipeline: String?) throws -> UInt64? {
             switch self {
@@ -44,6 +48,7 @@ public enum WorkloadTarget: Sendable {
                 )
                 guard rows.count <= 1 else { throw HarnessError("dbmazz.position has \(rows.count) rows") }
                 return rows.first?.first.flatMap { $0 }.flatMap(parseLSN)
+            case .clickhouse(let client): return try client.position(pipeline)
             }
         }
 
@@ -53,6 +58,7 @@ public enum WorkloadTarget: Sendable {
             case .postgres(let client, let isSoft):
                 let filter = isSoft ? " WHERE NOT dbmazz_is_deleted" : ""
                 return model.differences(from: try Model(shapes: model.shapes, from: client, filter: filter))
+            case .clickhouse(let client): return try model.differences(from: client)
             }
         }
     }
