@@ -101,6 +101,12 @@ let package = Package(
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),
+        .target(
+            name: "SinkConformance",
+            dependencies: ["CdcCore"],
+            path: "Tests/SinkConformance",
+            swiftSettings: settings
+        ),
         .testTarget(name: "CdcCoreTests", dependencies: ["CdcCore"], swiftSettings: settings),
         .testTarget(name: "PgOutputTests", dependencies: ["CdcCore", "PgOutput"], swiftSettings: settings),
         .testTarget(
@@ -113,7 +119,7 @@ let package = Package(
         ),
         .testTarget(
             name: "SinksTests",
-            dependencies: ["CdcCore", "Sinks", "Libpq", "CSQLite", "TestSupport"],
+            dependencies: ["CdcCore", "Sinks", "Libpq", "CSQLite", "TestSupport", "SinkConformance"],
             swiftSettings: settings
         ),
         .testTarget(
@@ -132,7 +138,9 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "CdcCore", "PostgresSource", "Operations", "Pipeline", "Settings", "TestSupport", "dbmazz-sink",
+                "CdcCore", "PostgresSource", "Operations", "Pipeline", "Settings", "Sinks", "TestSupport",
+                "SinkConformance",
+                "dbmazz-sink",
                 logging,
             ],
             swiftSettings: settings
