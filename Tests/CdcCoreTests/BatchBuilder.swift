@@ -16,6 +16,8 @@ enum TestCell: Hashable, ExpressibleByStringLiteral, ExpressibleByNilLiteral {
 /// Fills a batch the way the decoder does.
 final class BatchBuilder {
     let batch: CdcBatch
+    /// The form in which a cell's text is sent; nil for text.
+    var encode: ((TestCell, ColumnDef) -> TestCell)?
     /// The place of the change added last in its transaction.
     private(set) var ordinal: UInt64 = 0
     private var lsn: UInt64 = 0x1000
@@ -106,9 +108,10 @@ final class BatchBuilder {
     private func add(_ cells: [TestCell], _ table: UInt32) -> UInt32 {
         precondition(cells.count == batch.tables[Int(table)].columns.count, "a row has as many cells as columns")
         let first = batch.addCells(cells.count, filledWith: .null)
+        let columns = batch.tables[Int(table)].columns
         for (column, cell) in cells.enumerated() {
             let index = Int(first) + column
-            switch cell {
+            switch encode?(cell, columns[column]) ?? cell {
             case .null: batch.setCell(index, .null)
             case .unchanged: batch.setCell(index, .unchanged)
             case .bytes(let bytes):
@@ -147,9 +150,10 @@ extension ColumnDef {
         self.init(name: name, type: type, postgresType: PostgresType(plainest: type))
     }
 
-    /// A column of a type that is `other` to sinks.
+    /// A column of a type that is `other` to sinks, and whose values come as text.
     init(_ name: String, oid: UInt32, _ typeName: String) {
-        self.init(name: name, type: .other, postgresType: PostgresType(oid: oid, name: typeName))
+        let type = PostgresType(oid: oid, name: typeName, hasBinaryOutput: false)
+        self.init(name: name, type: .other, postgresType: type)
     }
 }
 

@@ -11,7 +11,9 @@ extension Integration {
         func conformance(_ check: Conformance.Check) async throws {
             let target = try PostgresTarget()
             defer { target.remove() }
+            let begin = ContinuousClock.now
             try await check.run(target)
+            print("TIME \(ContinuousClock.now - begin) \(check)")
         }
     }
 }
@@ -25,6 +27,7 @@ private final class PostgresTarget: ConformanceTarget {
     private let server: PostgresServer
     private let proxy: TcpProxy
     private let database: String
+    private var connection: PgClient?
 
     /// One server for all checks; commits without fsync, because nothing here takes the machine's power away.
     private static let shared = Mutex<PostgresServer?>(nil)
@@ -42,7 +45,16 @@ private final class PostgresTarget: ConformanceTarget {
         proxy = try TcpProxy(target: server.port)
     }
 
+    /// What looks at the target: not through the proxy.
+    private func client() throws -> PgClient {
+        if let connection { return connection }
+        let opened = try server.connect(database: database)
+        connection = opened
+        return opened
+    }
+
     func remove() {
+        connection = nil
         proxy.stop()
         try? server.connect().execute("DROP DATABASE \(database) WITH (FORCE)")
     }
@@ -53,18 +65,10 @@ private final class PostgresTarget: ConformanceTarget {
     }
 
     let refusedValues = [
-        RefusedValue(
-            ColumnDef(name: "v", type: .text, postgresType: PostgresType(oid: 25, name: "text")),
-            [0x61, 0xFF, 0x62]
-        ),
-        RefusedValue(
-            ColumnDef(name: "v", type: .int32, postgresType: PostgresType(oid: 23, name: "integer")),
-            Array("4711x".utf8)
-        ),
-        RefusedValue(
-            ColumnDef(name: "v", type: .date, postgresType: PostgresType(oid: 1082, name: "date")),
-            Array("2024-02-30".utf8)
-        ),
+        RefusedValue(.text, oid: 25, "text", [0x61, 0xFF, 0x62], isBinary: true),
+        RefusedValue(.text, oid: 25, "text", [0x61, 0, 0x62], isBinary: true),
+        RefusedValue(.json, oid: 114, "json", Array("{hunter2".utf8), isBinary: true),
+        RefusedValue(.jsonb, oid: 3802, "jsonb", [1] + Array("[hunter2]".utf8), isBinary: true),
     ]
 
     var traits: ConformanceTraits {
@@ -74,7 +78,7 @@ private final class PostgresTarget: ConformanceTarget {
     }
 
     func rows(of table: TableSchema) throws -> [[String?]] {
-        let client = try server.connect(database: database)
+        let client = try client()
         let isMarked = try client.value(
             "SELECT 1 FROM pg_attribute WHERE attrelid = $1::regclass AND attname = 'dbmazz_is_deleted'",
             [name(table)]
@@ -86,7 +90,7 @@ private final class PostgresTarget: ConformanceTarget {
 
     func auditedRows(of table: TableSchema) throws -> [AuditedRow] {
         let more = "dbmazz_op_type, dbmazz_is_deleted, dbmazz_cdc_version"
-        let client = try server.connect(database: database)
+        let client = try client()
         return try client.query("SELECT \(columns(table)), \(more) FROM \(name(table))").map { row in
             AuditedRow(
                 values: Array(row.dropLast(3)),
@@ -108,7 +112,7 @@ private final class PostgresTarget: ConformanceTarget {
     }
 
     func fingerprint() throws -> String {
-        let client = try server.connect(database: database)
+        let client = try client()
         var rows = try client.query(
             """
             SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_namespace n
@@ -123,10 +127,12 @@ private final class PostgresTarget: ConformanceTarget {
         return "\(rows)"
     }
 
-    func interrupt() throws { proxy.stall() }
-
-    func resume() throws {
-        // What was on its way arrives; the sink has given its connection up.
-        proxy.resume()
+    func interrupt(_ how: Interruption) throws {
+        switch how {
+        case .refused: proxy.refuse()
+        case .silent: proxy.stall()
+        }
     }
+
+    func resume() throws { proxy.resume() }
 }

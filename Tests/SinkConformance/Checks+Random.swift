@@ -35,7 +35,7 @@ private struct RandomRun {
         var unit = Stage.Unit(parts: [])
         let parts = dice.number(1...3)
         guard parts > 1 else {
-            let builder = BatchBuilder(stage.tables)
+            let builder = stage.builder()
             for _ in 0..<dice.number(1...3) {
                 builder.begin(lsn: stage.nextLSN())
                 fill(builder)
@@ -46,7 +46,7 @@ private struct RandomRun {
         let lsn = stage.nextLSN()
         var ordinal: UInt64 = 0
         for part in 1...parts {
-            let builder = BatchBuilder(stage.tables).begin(lsn: lsn, after: ordinal)
+            let builder = stage.builder().begin(lsn: lsn, after: ordinal)
             builder.batch.beginsUnit = part == 1
             builder.batch.commitsUnit = part == parts
             fill(builder)

@@ -17,7 +17,7 @@ extension Conformance {
         Check("rows: one batch over several tables and transactions writes each row to its own table") { target in
             let stage = try Stage(target)
             try await stage.start(Tables.items, Tables.orders)
-            let builder = BatchBuilder(stage.tables)
+            let builder = stage.builder()
             for step in 1...3 {
                 builder.begin(xid: UInt32(step), lsn: stage.nextLSN())
                 let script = Script(builder, stage)
@@ -71,7 +71,7 @@ extension Conformance {
             let stage = try Stage(target)
             try await stage.start(Tables.items)
             let lsn = stage.nextLSN()
-            let builder = BatchBuilder(stage.tables).begin(lsn: lsn)
+            let builder = stage.builder().begin(lsn: lsn)
             let isFull = stage.tables[0].identity == .full
             builder.delete(key: isFull ? nil : ["8", nil, nil], old: isFull ? ["8", "a", "b"] : nil)
             builder.update("9", "a", "b", old: isFull ? ["9", "", ""] : nil).commit()
@@ -145,7 +145,7 @@ extension Conformance {
                 try await stage.verify()
                 return await stage.close()
             }
-            let builder = BatchBuilder(stage.tables).begin(lsn: stage.nextLSN())
+            let builder = stage.builder().begin(lsn: stage.nextLSN())
             builder.insert("1", "a", "x").update("9", "hunter2", .unchanged).commit()
             do {
                 _ = try await stage.sink.writeBatch(builder.batch, deadline: .now + Stage.patience)

@@ -131,7 +131,7 @@ extension Conformance {
 
         Check("start: a target that is away is waited for, and validated when it is back") { target in
             let stage = try Stage(target)
-            try target.interrupt()
+            try target.interrupt(.refused)
             do {
                 try await stage.sink.validateConnection()
             } catch let error as SinkError {

@@ -29,9 +29,8 @@ extension Conformance {
         return found
     }
 
-    /// Targets that are away, and deadlines.
-    static let troubleChecks: [Check] = [
-        Check("trouble: a target that is away ends a write at its deadline, and the retry leaves every row once") {
+    private static func away(_ name: String, _ how: Interruption) -> Check {
+        Check("trouble: a target that \(name) ends a write at its deadline, and the retry leaves every row once") {
             target in
             let stage = try Stage(target)
             try await stage.start(target.traits.takesTablesWithoutKey ? [Tables.items, Tables.log] : [Tables.items])
@@ -41,7 +40,7 @@ extension Conformance {
                 $0.insert("2", "b", "y").update("1", .unchanged, "X")
                 if hasLog { $0.insert("1", nil, "t", into: 1).insert("1", nil, "t", into: 1) }
             }
-            try target.interrupt()
+            try target.interrupt(how)
             let error = try await failure(of: unit, on: stage, within: .milliseconds(300))
             try target.resume()
             try require(error != nil, "a write succeeded although the target is away")
@@ -50,7 +49,13 @@ extension Conformance {
             try await stage.write { $0.delete("2", nil, nil) }
             try await stage.verify("it goes on")
             await stage.close()
-        },
+        }
+    }
+
+    /// Targets that are away, and deadlines.
+    static let troubleChecks: [Check] = [
+        away("refuses", .refused),
+        away("says nothing", .silent),
 
         Check("trouble: a target that goes away within a unit, which then comes from its start") { target in
             let stage = try Stage(target)
@@ -62,7 +67,7 @@ extension Conformance {
             )
             try await stage.send(unit.parts[0])
             await stage.sink.discardOpenUnit()
-            try target.interrupt()
+            try target.interrupt(.silent)
             let error = try await failure(of: unit, on: stage, within: .milliseconds(300))
             await stage.sink.discardOpenUnit()
             try target.resume()
@@ -96,7 +101,7 @@ extension Conformance {
             let unit = stage.unit({ $0.insert("2", "b", "y") }, { $0.insert("3", "c", nil) })
             try await stage.send(unit.parts[0])
             if stage.capabilities.supportsTransactions { await stage.sink.discardOpenUnit() }
-            try target.interrupt()
+            try target.interrupt(.silent)
             let begin = ContinuousClock.now
             await stage.close()
             let waited = ContinuousClock.now - begin

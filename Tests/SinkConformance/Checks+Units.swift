@@ -121,7 +121,7 @@ extension Conformance {
             try await stage.start(Tables.items, narrow)
             try await stage.write { $0.insert("1", "a", "x") }
             let rows = stage.rows
-            let unit = stage.unit({ $0.insert("2", "b", "y") }, { $0.insert(["1", .bytes(refused.bytes)], into: 1) })
+            let unit = stage.unit({ $0.insert("2", "b", "y") }, { $0.insert(["1", refused.cell], into: 1) })
             try await stage.send(unit.parts[0])
             let error = try await refusal("the value") {
                 _ = try await stage.sink.writeBatch(unit.parts[1], deadline: .now + Stage.patience)
@@ -183,8 +183,8 @@ extension Conformance {
             if stage.capabilities.supportsTransactions { try stage.expect(rows[0], "rehearsed") }
             try await stage.send(unit)
             try await stage.verify("written")
-            let bad = BatchBuilder(stage.tables).begin(lsn: stage.nextLSN())
-            bad.insert(["1", .bytes(refused.bytes)], table: 1).commit()
+            let bad = stage.builder().begin(lsn: stage.nextLSN())
+            bad.insert(["1", refused.cell], table: 1).commit()
             let error = try await refusal("the value") {
                 try await stage.sink.rehearse(bad.batch, deadline: .now + Stage.patience)
             }
@@ -209,7 +209,7 @@ extension Conformance {
                 try await stage.verify("moved")
                 try requireEqual(try await stage.loadState()?.position?.endLSN, stage.storedPosition, "stored position")
             }
-            let builder = BatchBuilder(stage.tables).begin(lsn: stage.nextLSN())
+            let builder = stage.builder().begin(lsn: stage.nextLSN())
             Script(builder, stage).insert("2", "b", nil)
             try await stage.send(builder.batch)
             try await stage.verify("left")
@@ -221,7 +221,7 @@ extension Conformance {
             let stage = try Stage(target)
             try await stage.start(Tables.items)
             for (index, lsn) in [0x1_0000_0000, 0xFFFF_FFFF_FFFF, 0x7FFF_FFFF_FFFF_FF00 as UInt64].enumerated() {
-                let builder = BatchBuilder(stage.tables).begin(lsn: lsn)
+                let builder = stage.builder().begin(lsn: lsn)
                 Script(builder, stage).insert(.text("\(index)"), "a", nil)
                 builder.commit()
                 try await stage.send(Stage.Unit(parts: [builder.batch], position: builder.position))
@@ -262,6 +262,7 @@ extension Conformance {
             try await first.copy([0], [["1", "of the first", nil]])
             try requireEqual(try await second.loadState()?.copies, [:], "copies of the second")
             try requireEqual(try await second.loadState()?.position, nil, "position of the second")
+            try await second.copy([0], [["1", "of the second", nil]])
             for step in 2...3 {
                 try await first.write { $0.insert(.text("\(step)"), "first", nil) }
                 try await second.write {

@@ -9,10 +9,10 @@ extension Conformance {
             try await stage.start(table)
             let isFull = table.identity == .full
             let count = 100_000
-            let builder = BatchBuilder(stage.tables).begin(lsn: stage.nextLSN())
+            let builder = stage.builder().begin(lsn: stage.nextLSN())
             for id in 0..<count { builder.insert([.text("\(id)"), "v"]) }
             try await stage.send(Stage.Unit(parts: [builder.commit().batch], position: builder.position))
-            let second = BatchBuilder(stage.tables).begin(lsn: stage.nextLSN())
+            let second = stage.builder().begin(lsn: stage.nextLSN())
             for id in 0..<count {
                 let key = TestCell.text("\(id)")
                 if id % 2 == 0 {

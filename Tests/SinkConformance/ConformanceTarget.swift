@@ -23,10 +23,10 @@ public protocol ConformanceTarget: AnyObject {
     /// nothing has.
     func fingerprint() throws -> String
 
-    /// Makes the target refuse writes, or be out of reach, until ``resume()``.
-    func interrupt() throws
+    /// Takes the target away, open connections and new ones alike, until ``resume()``; at least writes must fail.
+    func interrupt(_ how: Interruption) throws
 
-    /// Ends ``interrupt()``.
+    /// Ends ``interrupt(_:)``.
     func resume() throws
 
     /// Variables, of those that only some sinks have, that mean something to this one; all others have to be refused.
@@ -63,6 +63,14 @@ public struct ConformanceTraits: Sendable {
     public init() {}
 }
 
+/// How a target is away; one that knows only one way takes both for the same.
+public enum Interruption: Sendable {
+    /// It refuses at once.
+    case refused
+    /// It says nothing.
+    case silent
+}
+
 /// A row with what the audit columns say of it.
 public struct AuditedRow: Hashable, Sendable {
     /// The source's columns, as ``ConformanceTarget/rows(of:)`` gives them.
@@ -87,12 +95,17 @@ public struct AuditedRow: Hashable, Sendable {
 public struct RefusedValue: Sendable {
     /// A column of the type that it is in.
     public var column: ColumnDef
-    /// The value, as the source would send it.
+    /// The value, in the form that the sink asks for.
     public var bytes: [UInt8]
+    /// Whether that is the type's binary output.
+    public var isBinary: Bool
 
-    /// Makes a value.
-    public init(_ column: ColumnDef, _ bytes: [UInt8]) {
-        self.column = column
+    /// Makes a value of a built-in type: its OID and name are those of `pg_type`.
+    public init(_ type: DataType, oid: UInt32, _ name: String, _ bytes: [UInt8], isBinary: Bool = false) {
+        column = ColumnDef(name: "v", type: type, postgresType: PostgresType(oid: oid, name: name))
         self.bytes = bytes
+        self.isBinary = isBinary
     }
+
+    var cell: TestCell { isBinary ? .binary(bytes) : .bytes(bytes) }
 }

@@ -62,9 +62,17 @@ final class Stage {
     }
 
     private func open() async throws {
-        try await sink.validateConnection()
-        _ = try await sink.loadState(of: pipeline.name)
-        try await sink.setup(tables, for: pipeline)
+        for attempt in 1... {
+            do throws(SinkError) {
+                try await sink.validateConnection()
+                _ = try await sink.loadState(of: pipeline.name)
+                return try await sink.setup(tables, for: pipeline)
+            } catch {
+                // What an instance that was killed has left open may be in the way for a moment.
+                guard error.kind == .retriable, attempt < 200 else { throw error }
+                try await Task.sleep(for: .milliseconds(50))
+            }
+        }
     }
 
     /// Ends the sink, in good order or as a kill would, and starts another on the same target.
@@ -87,6 +95,13 @@ final class Stage {
         return lsn
     }
 
+    /// An empty batch of these tables, filled in the form that the sink asks for.
+    func builder(_ tables: [TableSchema]? = nil) -> BatchBuilder {
+        let builder = BatchBuilder(tables ?? self.tables)
+        if sink.tupleFormat == .binary { builder.encode = WireForm.binary }
+        return builder
+    }
+
     /// The batches of a unit, and the position that it earns.
     struct Unit {
         var parts: [CdcBatch]
@@ -99,7 +114,7 @@ final class Stage {
         var ordinal: UInt64 = 0
         var unit = Unit(parts: [])
         for (part, fill) in fills.enumerated() {
-            let builder = BatchBuilder(tables).begin(lsn: lsn, after: ordinal)
+            let builder = self.builder().begin(lsn: lsn, after: ordinal)
             builder.batch.beginsUnit = part == 0
             builder.batch.commitsUnit = part == fills.count - 1
             fill(Script(builder, self))
@@ -180,7 +195,7 @@ final class Stage {
         try requireEqual(order.sorted(), Array(copied.indices), "copyOrder, sorted")
         let point = nextLSN()
         for index in order {
-            let builder = BatchBuilder(copied).begin(xid: 0, lsn: point)
+            let builder = self.builder(copied).begin(xid: 0, lsn: point)
             for row in newRows {
                 builder.insert(row, table: UInt32(index), ordinal: 0)
                 rows[places[index]].append(row)

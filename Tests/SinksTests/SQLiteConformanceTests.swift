@@ -8,7 +8,9 @@ import Testing
 struct SQLiteConformanceTests {
     @Test("the contract of Sink", arguments: Conformance.checks)
     func conformance(_ check: Conformance.Check) async throws {
+        let begin = ContinuousClock.now
         try await check.run(try SQLiteTarget())
+        print("TIME \(ContinuousClock.now - begin) \(check)")
     }
 }
 
@@ -32,13 +34,13 @@ private final class SQLiteTarget: ConformanceTarget {
     }
 
     let refusedValues = [
-        RefusedValue(ColumnDef("v", .text), [0x61, 0xFF, 0x62]),
-        RefusedValue(ColumnDef("v", .text), [0xED, 0xA0, 0x80]),
-        RefusedValue(ColumnDef("v", .int32), Array("4711x".utf8)),
-        RefusedValue(ColumnDef("v", .int64), Array("9223372036854775808".utf8)),
-        RefusedValue(ColumnDef("v", .boolean), Array("true".utf8)),
-        RefusedValue(ColumnDef("v", .float64), Array("1.5x9".utf8)),
-        RefusedValue(ColumnDef("v", .bytes), Array("\\x0g0g".utf8)),
+        RefusedValue(.text, oid: 25, "text", [0x61, 0xFF, 0x62]),
+        RefusedValue(.text, oid: 25, "text", [0xED, 0xA0, 0x80]),
+        RefusedValue(.int32, oid: 23, "integer", Array("4711x".utf8)),
+        RefusedValue(.int64, oid: 20, "bigint", Array("9223372036854775808".utf8)),
+        RefusedValue(.boolean, oid: 16, "boolean", Array("true".utf8)),
+        RefusedValue(.float64, oid: 701, "double precision", Array("1.5x9".utf8)),
+        RefusedValue(.bytes, oid: 17, "bytea", Array("\\x0g0g".utf8)),
     ]
 
     var traits: ConformanceTraits {
@@ -103,7 +105,8 @@ private final class SQLiteTarget: ConformanceTarget {
         return parts.joined(separator: "\n")
     }
 
-    func interrupt() throws {
+    /// A lock: a file cannot be away in any other way that passes.
+    func interrupt(_ how: Interruption) throws {
         let file = try SQLiteFile(path, create: true)
         try file.lockExclusively()
         lock = file
