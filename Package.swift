@@ -110,6 +110,12 @@ let package = Package(
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),
+        .target(
+            name: "SinkConformance",
+            dependencies: ["CdcCore"],
+            path: "Tests/SinkConformance",
+            swiftSettings: settings
+        ),
         .testTarget(name: "CdcCoreTests", dependencies: ["CdcCore"], swiftSettings: settings),
         .testTarget(
             name: "HTTPClientTests",
@@ -127,7 +133,7 @@ let package = Package(
         ),
         .testTarget(
             name: "SinksTests",
-            dependencies: ["CdcCore", "Sinks", "Libpq", "CSQLite", "TestSupport"],
+            dependencies: ["CdcCore", "Sinks", "Libpq", "CSQLite", "TestSupport", "SinkConformance"],
             swiftSettings: settings
         ),
         .testTarget(
@@ -146,7 +152,9 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "CdcCore", "PostgresSource", "Operations", "Pipeline", "Settings", "TestSupport", "dbmazz-sink",
+                "CdcCore", "PostgresSource", "Operations", "Pipeline", "Settings", "Sinks", "TestSupport",
+                "SinkConformance",
+                "dbmazz-sink",
                 logging,
             ],
             swiftSettings: settings

@@ -122,11 +122,8 @@ public final class PostgresSink: Sink {
         await discardOpenUnit()
         let session = try connected(for: PostgresSink.setupTimeout)
         let state = PostgresState(client: session.client)
-        try perform("create state tables") { () throws(PostgresError) in
-            try state.create()
-        }
         let known = try perform("read position") { () throws(PostgresError) in
-            try state.systemIdentifier(of: pipeline.name)
+            try state.exists() ? try state.systemIdentifier(of: pipeline.name) : nil
         }
         try pipeline.requireSystem(known, "at \(session.client.server)")
         var setup = PostgresSetup(

@@ -49,7 +49,8 @@ final class PostgresUnitWriter {
         if batch.beginsUnit {
             if writers.count > PostgresUnitWriter.mostWriters { forgetWriters() }
             session.prologue = beginning(of: batch)
-        } else if !batch.isEmpty {
+        } else if !batch.isEmpty, session.prologue.isEmpty {
+            // What an empty first part has left unsent begins the transaction, and has a savepoint already.
             session.prologue = ["SAVEPOINT \(PostgresUnitWriter.savepoint)"]
         }
     }

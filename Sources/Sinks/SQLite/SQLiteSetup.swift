@@ -16,9 +16,14 @@ struct SQLiteSetup {
         var differences: [TableDifference] = []
     }
 
+    /// Throws where names cannot lie side by side in one file; looks at no file.
+    static func refuseNames(of tables: [TableSchema], _ config: SQLiteConfig) throws(SinkError) {
+        let problems = SQLiteNames(auditColumns: config.auditColumns).problems(of: tables)
+        if let error = problems.error(.configuration) { throw error }
+    }
+
     /// Runs inside a transaction of the caller, who rolls back on an error: either everything is set up or nothing.
     func run(_ tables: [TableSchema]) throws(SinkError) {
-        if let error = nameProblems(of: tables).error(.configuration) { throw error }
         try state.create()
         try checkIdentity()
         let verdicts = try verdicts(tables)

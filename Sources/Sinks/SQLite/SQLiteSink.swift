@@ -102,6 +102,8 @@ public final class SQLiteSink: Sink {
     /// Creates the file, the state tables and the missing tables, in one transaction; reports every difference at once.
     public func setup(_ tables: [TableSchema], for pipeline: PipelineIdentity) async throws(SinkError) {
         try SQLiteFileCheck.requireDirectory(config)
+        // Before there is a file: what is refused leaves nothing behind.
+        try SQLiteSetup.refuseNames(of: tables, config)
         writers.removeAll()
         let connection = try open(creating: true)
         do throws(SinkError) {
@@ -253,10 +255,10 @@ public final class SQLiteSink: Sink {
 
     private func lostUnit() -> SinkError {
         SinkError(
-            .permanent,
+            .retriable,
             operation: "write",
             cause: "the unit's first part is no longer in an open transaction",
-            remedy: "send the unit again from its beginning"
+            remedy: "sending the unit again from its beginning"
         )
         .ofTarget
     }
