@@ -69,7 +69,8 @@ let package = Package(
             name: "Sinks",
             dependencies: ["CdcCore", "CSQLite", "Libpq", "CLibpq", "CLinux", "HTTPClient", logging],
             exclude: [
-                "ClickHouse/README.md", "Postgres/README.md", "SQLite/README.md", "Stdout/README.md", "Null/README.md", "_Template/README.md",
+                "ClickHouse/README.md", "Postgres/README.md", "SQLite/README.md", "Stdout/README.md", "Null/README.md",
+                "_Template/README.md",
             ],
             swiftSettings: settings
         ),

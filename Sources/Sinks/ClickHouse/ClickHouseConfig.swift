@@ -96,9 +96,6 @@ struct ClickHouseConfig: Sendable {
         }
         let bracket = host.lastIndex(of: "]") ?? host.startIndex
         let hasPort = host[bracket...].contains(":")
-        if hasPort, let port = config.port, !host.hasSuffix(":\(port)") {
-            check.add("SINK_URL and SINK_PORT name different ports: leave SINK_PORT out")
-        }
         if !hasPort { host += ":\(config.port ?? (isSecure ? 8443 : 8123))" }
         return (isSecure ? "https://" : "http://") + host
     }

@@ -267,13 +267,13 @@ struct ClickHouseSetup {
             let wanted = types.column(column, isKey: table.key.contains(index))
             let quoted = column.name.clickhouseIdentifier
             guard let place = extra.firstIndex(where: { $0.name.hasSameBytes(as: column.name) }) else {
-                add("column \(quoted) is missing", "ALTER TABLE \(name) ADD COLUMN \(quoted) \(wanted.type);")
+                add("column \"\(column.name)\" is missing", "ALTER TABLE \(name) ADD COLUMN \(quoted) \(wanted.type);")
                 continue
             }
             let found = extra.remove(at: place)
             guard let usable = types.column(column, isKey: table.key.contains(index), found: found.type) else {
                 add(
-                    "column \(quoted) is \(found.type) instead of \(wanted.type)",
+                    "column \"\(column.name)\" is \(found.type) instead of \(wanted.type)",
                     "ALTER TABLE \(name) MODIFY COLUMN \(quoted) \(wanted.type); or, where that fails, DROP TABLE "
                         + "\(name); \(forget) (the next start copies the table anew)"
                 )
@@ -285,20 +285,20 @@ struct ClickHouseSetup {
             let quoted = added.name.clickhouseIdentifier
             guard let place = extra.firstIndex(where: { $0.name == added.name }) else {
                 let clock = added.name == AuditColumn.syncedAt.rawValue ? " DEFAULT now64(3)" : ""
-                add("column \(quoted) is missing", "ALTER TABLE \(name) ADD COLUMN \(quoted) \(added.type)\(clock);")
+                add("column \"\(added.name)\" is missing", "ALTER TABLE \(name) ADD COLUMN \(quoted) \(added.type)\(clock);")
                 continue
             }
             let found = extra.remove(at: place)
             if found.type != added.type {
                 add(
-                    "column \(quoted) is \(found.type) instead of \(added.type)",
+                    "column \"\(added.name)\" is \(found.type) instead of \(added.type)",
                     "ALTER TABLE \(name) MODIFY COLUMN \(quoted) \(added.type);"
                 )
             }
         }
         for column in extra where column.defaultKind.isEmpty {
             let quoted = column.name.clickhouseIdentifier
-            add("column \(quoted) is not in the source", "ALTER TABLE \(name) DROP COLUMN \(quoted);")
+            add("column \"\(column.name)\" is not in the source", "ALTER TABLE \(name) DROP COLUMN \(quoted);")
         }
         if columns.count == table.columns.count {
             result.layout = ClickHouseLayout(schema: table, columns: columns, database: config.database)

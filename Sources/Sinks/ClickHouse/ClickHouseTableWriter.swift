@@ -398,7 +398,8 @@ final class ClickHouseTableWriter {
         let operation = "truncate"
         try client.awaitGivenUpInserts(operation: operation, table: layout.ref, deadline: context.deadline)
         let column = AuditColumn.version.rawValue
-        let number = String(version.number)
+        // A bare number of that size would be read as a Float64.
+        let number = "toUInt128('\(version.number)')"
         let newer = try client.rows(
             "SELECT 1 FROM \(layout.name) WHERE \(column) > \(number) LIMIT 1",
             operation: operation,
