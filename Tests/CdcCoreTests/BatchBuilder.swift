@@ -108,10 +108,9 @@ final class BatchBuilder {
     private func add(_ cells: [TestCell], _ table: UInt32) -> UInt32 {
         precondition(cells.count == batch.tables[Int(table)].columns.count, "a row has as many cells as columns")
         let first = batch.addCells(cells.count, filledWith: .null)
-        let columns = batch.tables[Int(table)].columns
         for (column, cell) in cells.enumerated() {
             let index = Int(first) + column
-            switch encode?(cell, columns[column]) ?? cell {
+            switch encode?(cell, batch.tables[Int(table)].columns[column]) ?? cell {
             case .null: batch.setCell(index, .null)
             case .unchanged: batch.setCell(index, .unchanged)
             case .bytes(let bytes):

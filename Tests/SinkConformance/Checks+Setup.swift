@@ -154,6 +154,27 @@ extension Conformance {
             await stage.close()
         },
 
+        Check("setup: columns that an update may leave untouched are kept, or REPLICA IDENTITY FULL is asked for") {
+            target in
+            let stage = try Stage(target)
+            if target.traits.keepsUnchangedColumns {
+                try await stage.start(Tables.items)
+                try await stage.write { $0.insert("1", "a", "x").insert("2", "b", "y") }
+                try await stage.write { $0.update("1", .unchanged, "X").update("2", "B", .unchanged) }
+                try stage.expect([["1", "a", "X"], ["2", "B", "y"]])
+            } else {
+                let error = try await refusal("a table whose updates leave columns out") {
+                    try await stage.sink.setup([Tables.items], for: stage.pipeline)
+                    let builder = BatchBuilder(Tables.items).begin(lsn: stage.nextLSN()).insert("1", "a", "x")
+                    builder.update("1", .unchanged, "X").commit()
+                    _ = try await stage.sink.writeBatch(builder.batch, deadline: .now + Stage.patience)
+                }
+                try require(error.description.contains("REPLICA IDENTITY FULL"), "what to do is not said: \(error)")
+                try require(error.description.contains("public.items"), "the table is not named: \(error)")
+            }
+            await stage.close()
+        },
+
         Check("setup: tables without a key are taken or refused, as the target says") { target in
             let stage = try Stage(target)
             if target.traits.takesTablesWithoutKey {

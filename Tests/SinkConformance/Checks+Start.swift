@@ -34,6 +34,10 @@ extension Conformance {
                 "minBatchSize is not in 1...maxBatchSize"
             )
             try require(
+                capabilities.supportsUpsert && capabilities.supportsDelete,
+                "these checks are for sinks that keep rows, by key"
+            )
+            try require(
                 capabilities.storesPosition || !capabilities.supportsTransactions,
                 "supportsTransactions says that rows and position commit together, storesPosition that there is none"
             )

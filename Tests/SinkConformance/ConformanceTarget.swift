@@ -48,7 +48,8 @@ extension ConformanceTarget {
 public struct ConformanceTraits: Sendable {
     /// Whether a column that an update left untouched keeps its value at the target.
     ///
-    /// If not, the sink refuses tables with such columns unless they have REPLICA IDENTITY FULL, and the checks use that.
+    /// If not, the sink refuses tables, or updates that leave columns out, where there is no REPLICA IDENTITY FULL, and the
+    /// checks use that.
     public var keepsUnchangedColumns = true
     /// Whether tables without a key are taken, their equal rows counted; if not, setup has to refuse them.
     public var takesTablesWithoutKey = true

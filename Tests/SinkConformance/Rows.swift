@@ -1,14 +1,35 @@
 internal import CdcCore
+internal import Glibc
 
 /// Rows in a form in which two that PostgreSQL tells apart are different, and two that it does not are equal.
 enum Rows {
     /// What a row is compared by: `==` of strings would take composed and decomposed letters for the same.
-    typealias Key = [[UInt8]?]
+    typealias Key = [Bytes?]
+
+    /// Bytes that hash and compare fast in debug builds too.
+    struct Bytes: Hashable {
+        let array: [UInt8]
+
+        static func == (left: Bytes, right: Bytes) -> Bool {
+            left.array.withUnsafeBytes { one in
+                right.array.withUnsafeBytes { other in
+                    guard one.count == other.count, let first = one.baseAddress, let second = other.baseAddress else {
+                        return one.count == other.count
+                    }
+                    return memcmp(first, second, one.count) == 0
+                }
+            }
+        }
+
+        func hash(into hasher: inout Hasher) {
+            array.withUnsafeBytes { hasher.combine(bytes: $0) }
+        }
+    }
 
     static func keys(_ rows: [[String?]], of table: TableSchema) -> [Key] {
         rows.map { row in
             row.indices.map { column in
-                row[column].map { comparable(Array($0.utf8), table.columns[column].type) }
+                row[column].map { Bytes(array: comparable(Array($0.utf8), table.columns[column].type)) }
             }
         }
     }
@@ -17,7 +38,7 @@ enum Rows {
         rows.map { row in
             row.indices.map { column in
                 guard case .bytes(let bytes) = row[column] else { return nil }
-                return comparable(bytes, table.columns[column].type)
+                return Bytes(array: comparable(bytes, table.columns[column].type))
             }
         }
     }
@@ -50,8 +71,9 @@ enum Rows {
     private static func shown(_ row: Key) -> String {
         let values = row.map { value in
             guard let value else { return "NULL" }
-            let text = String(decoding: value.prefix(40), as: UTF8.self)
-            return "\"\(text.unicodeScalars.map { $0.escaped(asASCII: true) }.joined())\"\(value.count > 40 ? "…" : "")"
+            let text = String(decoding: value.array.prefix(40), as: UTF8.self)
+            return
+                "\"\(text.unicodeScalars.map { $0.escaped(asASCII: true) }.joined())\"\(value.array.count > 40 ? "…" : "")"
         }
         return "(\(values.joined(separator: ", ")))"
     }

@@ -50,6 +50,7 @@ struct PostgresSetup {
 
     /// Creates what is missing, the state tables first; in parts, each of which is there or is not.
     mutating func run(_ tables: [TableSchema]) throws(PostgresSetupFailure) {
+        try refuseWithoutState()
         let verdicts = try judge(tables)
         let madeTypes: Bool
         let kind: SinkError.Kind = verdicts.contains(where: \.needsOperator) ? .configuration : .schemaMismatch

@@ -1,1 +1,0 @@
-../CdcCoreTests/RandomWorkload.swift
