@@ -180,6 +180,7 @@ extension Integration {
         @Test("is refused with its version, before anything is made there")
         func refused() throws {
             let old = try OldClickHouseServer()
+            #expect(try old.query("SELECT version()") == [["18.16.1"]])
             let rig = try Rig(["SINK_TYPE": "clickhouse", "SINK_URL": old.url, "SINK_DATABASE": "default"])
             try rig.makeTable()
             rig.daemon.setEnvironment("SOURCE_TABLES", "public.t")
