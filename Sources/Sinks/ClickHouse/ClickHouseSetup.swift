@@ -285,7 +285,10 @@ struct ClickHouseSetup {
             let quoted = added.name.clickhouseIdentifier
             guard let place = extra.firstIndex(where: { $0.name == added.name }) else {
                 let clock = added.name == AuditColumn.syncedAt.rawValue ? " DEFAULT now64(3)" : ""
-                add("column \"\(added.name)\" is missing", "ALTER TABLE \(name) ADD COLUMN \(quoted) \(added.type)\(clock);")
+                add(
+                    "column \"\(added.name)\" is missing",
+                    "ALTER TABLE \(name) ADD COLUMN \(quoted) \(added.type)\(clock);"
+                )
                 continue
             }
             let found = extra.remove(at: place)
