@@ -37,10 +37,19 @@ let package = Package(
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
         .systemLibrary(name: "CMicrohttpd", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(name: "CLz4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .target(name: "CLinux"),
 
         .target(name: "Libpq", dependencies: ["CLibpq"], swiftSettings: settings),
         .target(name: "CdcCore", dependencies: ["CLinux"], swiftSettings: settings),
+        .target(
+            name: "HTTPClient",
+            dependencies: ["CdcCore", "CCurl", "CLz4", "CZlib", "CZstd"],
+            swiftSettings: settings
+        ),
         .target(name: "PgOutput", dependencies: ["CdcCore"], swiftSettings: settings),
         .target(
             name: "PostgresSource",
@@ -58,9 +67,10 @@ let package = Package(
         ),
         .target(
             name: "Sinks",
-            dependencies: ["CdcCore", "CSQLite", "Libpq", "CLibpq", "CLinux", logging],
+            dependencies: ["CdcCore", "CSQLite", "Libpq", "CLibpq", "CLinux", "HTTPClient", logging],
             exclude: [
-                "Postgres/README.md", "SQLite/README.md", "Stdout/README.md", "Null/README.md", "_Template/README.md",
+                "ClickHouse/README.md", "Postgres/README.md", "SQLite/README.md", "Stdout/README.md", "Null/README.md",
+                "_Template/README.md",
             ],
             swiftSettings: settings
         ),
@@ -101,7 +111,18 @@ let package = Package(
             path: "Tests/TestSupport",
             swiftSettings: settings
         ),
+        .target(
+            name: "SinkConformance",
+            dependencies: ["CdcCore"],
+            path: "Tests/SinkConformance",
+            swiftSettings: settings
+        ),
         .testTarget(name: "CdcCoreTests", dependencies: ["CdcCore"], swiftSettings: settings),
+        .testTarget(
+            name: "HTTPClientTests",
+            dependencies: ["CdcCore", "HTTPClient", "CLz4", "CZlib", "CZstd", "TestSupport"],
+            swiftSettings: settings
+        ),
         .testTarget(name: "PgOutputTests", dependencies: ["CdcCore", "PgOutput"], swiftSettings: settings),
         .testTarget(
             name: "PipelineTests",
@@ -113,7 +134,7 @@ let package = Package(
         ),
         .testTarget(
             name: "SinksTests",
-            dependencies: ["CdcCore", "Sinks", "Libpq", "CSQLite", "TestSupport"],
+            dependencies: ["CdcCore", "Sinks", "Libpq", "CSQLite", "TestSupport", "SinkConformance"],
             swiftSettings: settings
         ),
         .testTarget(
@@ -132,7 +153,9 @@ let package = Package(
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "CdcCore", "PostgresSource", "Operations", "Pipeline", "Settings", "TestSupport", "dbmazz-sink",
+                "CdcCore", "PostgresSource", "Operations", "Pipeline", "Settings", "Sinks", "TestSupport",
+                "SinkConformance",
+                "dbmazz-sink",
                 logging,
             ],
             swiftSettings: settings

@@ -10,8 +10,7 @@ extension UnsafeRawBufferPointer {
     }
 
     /// A 64-bit hash, eight bytes at a time (multiply and fold, as wyhash does), seeded with `seed`.
-    @inline(__always)
-    func hashed(into seed: UInt64) -> UInt64 {
+    public func hashed(into seed: UInt64) -> UInt64 {
         var hash = seed ^ UInt64(truncatingIfNeeded: count) &* 0x9E37_79B9_7F4A_7C15
         var offset = 0
         while offset + 8 <= count {

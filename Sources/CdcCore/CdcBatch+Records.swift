@@ -23,7 +23,7 @@ extension CdcBatch {
         }
     }
 
-    /// All operations between the begin and commit of their transactions.
+    /// All operations to be written, between the begin and commit of their transactions.
     public var records: [CdcRecord] {
         var records: [CdcRecord] = []
         var open: UInt32?
@@ -33,7 +33,7 @@ extension CdcBatch {
             guard let end = info.endLSN else { return }
             records.append(.commit(xid: info.xid, position: SourcePosition(commitLSN: info.commitLSN, endLSN: end)))
         }
-        for index in 0..<changeCount {
+        for index in selectedChanges {
             let owner = change(index).transaction
             if owner != open {
                 close()

@@ -20,6 +20,12 @@ public final class CdcBatch: @unchecked Sendable {
     @usableFromInline @exclusivity(unchecked) var changeBuffer = GrowingBuffer<Change>()
     @usableFromInline @exclusivity(unchecked) var transactionBuffer = GrowingBuffer<TransactionInfo>()
     @usableFromInline @exclusivity(unchecked) var chains: TableChains
+    /// Which changes are to be written, by their place; empty for all.
+    var selection: [Bool] = []
+    /// The only part of them that is looked at for now; nil for all.
+    var window: Range<Int>?
+    /// How many are not.
+    @usableFromInline @exclusivity(unchecked) var deselected = 0
     private var committed = Mark(changes: 0, cells: 0, bytes: 0, transactions: 0)
     private let keptCapacity: Int
 
@@ -59,12 +65,14 @@ public final class CdcBatch: @unchecked Sendable {
 
     // MARK: Reading
 
-    /// How many operations the batch holds.
+    /// How many operations the batch holds, deselected ones too.
     @inlinable public var changeCount: Int { changeBuffer.count }
+    /// How many operations are to be written: all, unless some were deselected.
+    @inlinable public var selectedCount: Int { changeBuffer.count - deselected }
     /// How many source transactions the batch holds, the last perhaps incomplete.
     public var transactionCount: Int { transactionBuffer.count }
-    /// Whether there are no operations.
-    @inlinable public var isEmpty: Bool { changeBuffer.count == 0 }
+    /// Whether there are no operations to be written.
+    @inlinable public var isEmpty: Bool { selectedCount == 0 }
     /// Whether these are rows of the initial copy, which belong to no transaction.
     public var isCopy: Bool { transactionBuffer.count > 0 && transactionBuffer[0].xid == 0 }
     /// Bytes of tuples in the arena.
@@ -336,11 +344,7 @@ public final class CdcBatch: @unchecked Sendable {
         cells.truncate(to: committed.cells)
         arena.truncate(to: committed.bytes)
         transactionBuffer.truncate(to: committed.transactions)
-        chains.reset()
-        for index in 0..<changeBuffer.count {
-            changeBuffer[index].nextOfTable = .max
-            link(index, table: changeBuffer[index].table)
-        }
+        selectAll()
     }
 
     /// Empties the batch for its next use.
@@ -350,6 +354,7 @@ public final class CdcBatch: @unchecked Sendable {
         changeBuffer.reset(keepingAtMost: keptCapacity / MemoryLayout<Change>.stride)
         transactionBuffer.reset(keepingAtMost: keptCapacity / MemoryLayout<TransactionInfo>.stride)
         chains.reset()
+        forgetSelection()
         committed = Mark(changes: 0, cells: 0, bytes: 0, transactions: 0)
         beginsUnit = true
         commitsUnit = true

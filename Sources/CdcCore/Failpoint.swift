@@ -23,6 +23,8 @@ public enum Failpoint: String, CaseIterable, Sendable {
     case truncateApplied = "truncate-applied"
     /// The sink has applied a unit and not committed.
     case beforeSinkCommit = "before-sink-commit"
+    /// Dead letters are on disk, the sink has not committed what goes on without them.
+    case deadLettersWritten = "dead-letters-written"
     /// The sink has committed, the source does not know.
     case sinkCommitted = "sink-committed"
     /// The source was told.

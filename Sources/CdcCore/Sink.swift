@@ -195,6 +195,15 @@ public protocol Sink: AnyObject, SendableMetatype {
     /// writes the batch as a part of a unit and voids that.
     func rehearse(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError)
 
+    /// Keeps lines of a pipeline's dead letters in the target's own table (`SINK_DEAD_LETTER_URL=table`), in their order.
+    ///
+    /// Each line is JSON; without lines only the table is made. Returns when they are durable; inside an open unit they belong to it, and go with it. The default is
+    /// for sinks without such a table.
+    func storeDeadLetters(_ lines: [String], of pipeline: String) async throws(SinkError)
+
+    /// The lines that ``storeDeadLetters(_:of:)`` kept, in their order; none where there is no such table yet.
+    func deadLetters(of pipeline: String) async throws(SinkError) -> [String]
+
     /// Voids the unit whose first batches were written and whose commit will not come.
     func discardOpenUnit() async
 

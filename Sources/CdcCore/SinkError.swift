@@ -32,6 +32,10 @@ public struct SinkError: Error, Sendable {
     public var remedy: String
     /// The changes of the batch that the sink refuses, by their place in it, where it knows them; ascending.
     public var changes: [Int] = []
+    /// Whether rows may be to blame; false for what would refuse any of them, as a table that is gone.
+    ///
+    /// Only rows become dead letters.
+    public var concernsRows = true
     /// How long to wait at least before the same call is repeated.
     public var pause: Duration = .zero
 
@@ -50,6 +54,15 @@ public struct SinkError: Error, Sendable {
         self.lsn = lsn
         self.cause = cause
         self.remedy = remedy
+    }
+}
+
+extension SinkError {
+    /// The same, said of the target as a whole: no row is to blame.
+    public var ofTarget: SinkError {
+        var error = self
+        error.concernsRows = false
+        return error
     }
 }
 

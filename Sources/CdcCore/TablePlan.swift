@@ -67,6 +67,25 @@ extension Sink {
         await discardOpenUnit()
     }
 
+    /// For a sink without a table of its own.
+    public func storeDeadLetters(_ lines: [String], of pipeline: String) async throws(SinkError) {
+        throw Self.hasNoDeadLetterTable
+    }
+
+    /// For a sink without a table of its own.
+    public func deadLetters(of pipeline: String) async throws(SinkError) -> [String] {
+        throw Self.hasNoDeadLetterTable
+    }
+
+    private static var hasNoDeadLetterTable: SinkError {
+        SinkError(
+            .configuration,
+            operation: "open dead letters",
+            cause: "the sink \(name) has no table for SINK_DEAD_LETTER_URL=table",
+            remedy: "set SINK_DEAD_LETTER_URL to a directory"
+        )
+    }
+
     /// For a sink that has nothing to warn of.
     public var warnings: [String] { [] }
 

@@ -40,10 +40,15 @@ extension TableRef {
     /// Where a PostgreSQL target keeps which tables each pipeline has.
     public static let tableState = TableRef(schema: "dbmazz", name: "source_table")
 
+    /// Where a PostgreSQL target keeps dead letters (`SINK_DEAD_LETTER_URL=table`).
+    public static let deadLetterState = TableRef(schema: "dbmazz", name: "dead_letter")
+
     /// Whether this is the daemon's own bookkeeping.
     ///
     /// A database can be target of one pipeline and source of another: then a publication of all tables has it, too.
-    public var isState: Bool { self == TableRef.positionState || self == TableRef.tableState }
+    public var isState: Bool {
+        self == TableRef.positionState || self == TableRef.tableState || self == TableRef.deadLetterState
+    }
 }
 
 extension String {

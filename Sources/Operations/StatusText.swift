@@ -131,6 +131,13 @@ public enum StatusText {
                 value: "\(totals.sinkFallbacks.merge) merged, \(totals.sinkFallbacks.replay) replayed",
                 id: "sink-fallbacks"
             ),
+            Fact(
+                name: "dead letters",
+                value: "\(totals.deadLetters)",
+                id: "dead-letters",
+                isBad: totals.deadLetters > 0
+            ),
+            Fact(name: "values changed by policy", value: "\(totals.valuesSubstituted)", id: "values-substituted"),
             Fact(name: "writes repeated", value: "\(totals.sinkRetries)", id: "sink-retries"),
             Fact(name: "source connected again", value: "\(totals.sourceReconnects) attempts", id: "source-reconnects"),
             Fact(

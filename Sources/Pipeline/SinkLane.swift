@@ -8,10 +8,10 @@ actor SinkLane {
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
     private let makeSink: @Sendable () throws(SinkError) -> any Sink
-    private let exchange: SinkExchange
-    private let live: LiveSettings
-    private let monitor: PipelineMonitor
-    private let logger: Logger
+    let exchange: SinkExchange
+    let live: LiveSettings
+    let monitor: PipelineMonitor
+    let logger: Logger
     private var random = SystemRandomNumberGenerator()
     private var attempts = 0
     private var failingSince: ContinuousClock.Instant?
@@ -20,15 +20,23 @@ actor SinkLane {
     /// Whether the log has said that the sink left its fastest way: what one batch meets, others often meet, too.
     private var hasToldFallback = false
 
+    /// What becomes of refused changes; nil before the sink is set up.
+    var office: DeadLetterOffice?
+    /// The position that the sink told last.
+    private var position: SourcePosition?
+    private let sinkConfig: SinkConfig
+    /// Refusals that the log has had, by table and cause.
+    var toldRefusals: Set<Refusal> = []
+
     /// How long one call may wait for the target before it has to say so.
-    private let callTimeout: Duration
+    let callTimeout: Duration
     /// Whether a unit whose later part failed is void; else the part alone is repeated.
-    private let losesUnits: Bool
+    let losesUnits: Bool
     /// Bytes that the open unit has brought so far: what its commit may have to make durable.
     private var unitBytes = 0
 
     /// The slowest target that is not taken for a hung one: a commit of a large unit may take long.
-    private static let slowestBytesPerSecond = 1 << 20
+    static let slowestBytesPerSecond = 1 << 20
 
     init(
         exchange: SinkExchange,
@@ -43,6 +51,7 @@ actor SinkLane {
         callTimeout = config.hangTimeout
         losesUnits = config.capabilities.supportsTransactions
         logger = config.logger
+        sinkConfig = config.sink
         self.makeSink = makeSink
     }
 
@@ -95,13 +104,19 @@ actor SinkLane {
     private func perform(_ command: SinkCommand, _ sink: any Sink) async throws(SinkError) -> SinkReply {
         switch command {
         case .validate: try await sink.validateConnection()
-        case .loadState(let pipeline): return .state(try await sink.loadState(of: pipeline))
+        case .loadState(let pipeline):
+            let state = try await sink.loadState(of: pipeline)
+            position = state?.position
+            return .state(state)
         case .setup(let tables, let pipeline):
             try await sink.setup(tables, for: pipeline)
+            try await openOffice(pipeline.name, sink)
             for warning in sink.warnings { logger.warning("target", metadata: ["warning": "\(warning)"]) }
             return .ready(sink.tupleFormat)
         case .beginCopy(let tables):
             try await sink.beginCopy(of: tables)
+            office?.copyBegins(tables)
+            try await office?.save()
             return .order(try await sink.copyOrder(of: tables))
         case .finishCopy(let tables, let point, let position):
             try await sink.finishCopy(of: tables, at: point, position: position)
@@ -113,9 +128,27 @@ actor SinkLane {
         return .done
     }
 
+    private func openOffice(_ pipeline: String, _ sink: any Sink) async throws(SinkError) {
+        let office = try DeadLetterOffice(sinkConfig)
+        try await office.open(pipeline, at: position, sink)
+        self.office = office
+        guard office.pendingCount > 0 else { return }
+        logger.warning(
+            "dead letters wait",
+            metadata: [
+                "count": .stringConvertible(office.pendingCount),
+                "remedy":
+                    "mend their causes, stop the daemon, and run dbmazz-sink dlq replay; till then later changes of their rows follow",
+            ]
+        )
+    }
+
     // MARK: Writing
 
     private func write(_ batch: CdcBatch, _ sink: any Sink) async -> SinkReply {
+        office?.admit(batch)
+        if let end = await saveLetters(before: batch) { return end }
+        var refusals = 0
         unitBytes = (batch.beginsUnit ? 0 : unitBytes) + batch.byteCount
         while true {
             let limit = callTimeout + .seconds(unitBytes / SinkLane.slowestBytesPerSecond)
@@ -127,9 +160,21 @@ actor SinkLane {
                 if batch.commitsUnit { recovered() }
                 monitor.written(batch, took: .now - began, fallbacks: result.fallbacks)
                 if result.fallbacks != WriteFallbacks() { tell(result.fallbacks) }
+                monitor.substituted(result.substitutions)
                 return finished(batch, result)
             } catch {
                 failsToWrite = true
+                if mayBury(error) {
+                    refusals += 1
+                    switch await isolate(batch, after: error, attempt: refusals, sink) {
+                    case .ended(let reply): return reply
+                    case .nothing: return .failed(PipelineFailure(error))
+                    case .found: break
+                    }
+                    // The rest of the unit is void; it comes again, and the letters are known then.
+                    guard batch.beginsUnit || !losesUnits else { return .unitLost(batch, error) }
+                    continue
+                }
                 if error.kind == .ambiguous, let end = await resolve(batch, sink) { return end }
                 if let end = await wait(after: error) { return end }
                 // Nothing tells whether copied rows arrived: the copy has to begin anew, as a unit that has lost its first
@@ -142,6 +187,7 @@ actor SinkLane {
     }
 
     private func finished(_ batch: CdcBatch, _ result: SinkResult) -> SinkReply {
+        if batch.commitsUnit, batch.position != nil { office?.committed() }
         (batch.commitsUnit ? Failpoint.sinkCommitted : .unitPartWritten).pass()
         return .written(batch, result)
     }
@@ -171,7 +217,7 @@ actor SinkLane {
                 return finished(
                     batch,
                     SinkResult(
-                        recordsWritten: batch.changeCount,
+                        recordsWritten: batch.selectedCount,
                         bytesWritten: batch.tupleBytes,
                         durablePosition: durable
                     )
@@ -185,7 +231,7 @@ actor SinkLane {
     // MARK: Repeating
 
     /// Waits before the next attempt; returns a reply if there is to be none.
-    private func wait(after error: SinkError) async -> SinkReply? {
+    func wait(after error: SinkError) async -> SinkReply? {
         guard error.kind == .retriable || error.kind == .ambiguous else { return .failed(PipelineFailure(error)) }
         guard !exchange.isAbandoned else { return .abandoned }
         attempts += 1

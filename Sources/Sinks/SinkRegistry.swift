@@ -8,6 +8,7 @@ public enum SinkRegistry {
     public static let all: [any Sink.Type] = [
         SQLiteSink.self,
         PostgresSink.self,
+        ClickHouseSink.self,
         StdoutSink.self,
         NullSink.self,
     ]

@@ -22,6 +22,7 @@ struct DbmazzSink: AsyncParsableCommand {
         version: Version.text,
         subcommands: [
             RunCommand.self, ValidateCommand.self, StatusCommand.self, HealthCommand.self, SlotCommand.self,
+            DeadLetterCommand.self,
             ConfigCommand.self, ManualCommand.self,
         ],
         defaultSubcommand: RunCommand.self

@@ -16,17 +16,21 @@ enum TestCell: Hashable, ExpressibleByStringLiteral, ExpressibleByNilLiteral {
 /// Fills a batch the way the decoder does.
 final class BatchBuilder {
     let batch: CdcBatch
-    private var ordinal: UInt64 = 0
+    /// The form in which a cell's text is sent; nil for text.
+    var encode: ((TestCell, ColumnDef) -> TestCell)?
+    /// The place of the change added last in its transaction.
+    private(set) var ordinal: UInt64 = 0
     private var lsn: UInt64 = 0x1000
 
     init(_ tables: TableSchema...) { batch = CdcBatch(tables: tables) }
     init(_ tables: [TableSchema]) { batch = CdcBatch(tables: tables) }
 
-    /// Begins a transaction; its commit record begins at `lsn` and ends 0x30 bytes on.
+    /// Begins a transaction, or a further part of one that has had `ordinal` changes; its commit record begins at `lsn` and
+    /// ends 0x30 bytes on.
     @discardableResult
-    func begin(xid: UInt32 = 7, lsn: UInt64, time: Int64 = 0) -> BatchBuilder {
+    func begin(xid: UInt32 = 7, lsn: UInt64, time: Int64 = 0, after ordinal: UInt64 = 0) -> BatchBuilder {
         self.lsn = lsn
-        ordinal = 0
+        self.ordinal = ordinal
         batch.begin(TransactionInfo(xid: xid, commitLSN: LSN(rawValue: lsn), commitTime: time))
         return self
     }
@@ -106,7 +110,7 @@ final class BatchBuilder {
         let first = batch.addCells(cells.count, filledWith: .null)
         for (column, cell) in cells.enumerated() {
             let index = Int(first) + column
-            switch cell {
+            switch encode?(cell, batch.tables[Int(table)].columns[column]) ?? cell {
             case .null: batch.setCell(index, .null)
             case .unchanged: batch.setCell(index, .unchanged)
             case .bytes(let bytes):
@@ -140,8 +144,44 @@ extension TableSchema {
 }
 
 extension ColumnDef {
-    /// A column whose PostgreSQL type has the name of its `DataType`.
+    /// A column of the built-in PostgreSQL type that has this `DataType`; text for `other`, which may hold anything.
     init(_ name: String, _ type: DataType) {
-        self.init(name: name, type: type, postgresType: PostgresType(oid: 0, name: "\(type)"))
+        self.init(name: name, type: type, postgresType: PostgresType(plainest: type))
+    }
+
+    /// A column of a type that is `other` to sinks, and whose values come as text.
+    init(_ name: String, oid: UInt32, _ typeName: String) {
+        let type = PostgresType(oid: oid, name: typeName, hasBinaryOutput: false)
+        self.init(name: name, type: .other, postgresType: type)
+    }
+}
+
+extension PostgresType {
+    /// The type of a `DataType`, of several the commonest: OIDs are those of `pg_type.dat`.
+    init(plainest type: DataType) {
+        switch type {
+        case .boolean: self.init(oid: 16, name: "boolean")
+        case .int16: self.init(oid: 21, name: "smallint")
+        case .int32: self.init(oid: 23, name: "integer")
+        case .int64: self.init(oid: 20, name: "bigint")
+        case .uint32: self.init(oid: 26, name: "oid")
+        case .uint64: self.init(oid: 5069, name: "xid8")
+        case .float32: self.init(oid: 700, name: "real")
+        case .float64: self.init(oid: 701, name: "double precision")
+        case .decimal(let precision?, let scale):
+            let modifier = Int32(precision << 16 | (scale ?? 0) & 0x7FF) + 4
+            self.init(oid: 1700, modifier: modifier, name: "numeric(\(precision),\(scale ?? 0))")
+        case .decimal: self.init(oid: 1700, name: "numeric")
+        case .string: self.init(oid: 1043, name: "character varying")
+        case .text, .other: self.init(oid: 25, name: "text")
+        case .json: self.init(oid: 114, name: "json")
+        case .jsonb: self.init(oid: 3802, name: "jsonb")
+        case .uuid: self.init(oid: 2950, name: "uuid")
+        case .date: self.init(oid: 1082, name: "date")
+        case .time: self.init(oid: 1083, name: "time without time zone")
+        case .timestamp: self.init(oid: 1114, name: "timestamp without time zone")
+        case .timestampTz: self.init(oid: 1184, name: "timestamp with time zone")
+        case .bytes: self.init(oid: 17, name: "bytea")
+        }
     }
 }

@@ -85,10 +85,10 @@ extension Integration {
             rig.daemon.setEnvironment("SOURCE_SLOT_NAME", "dbmazz_third")
             rig.daemon.setEnvironment("SINK_SCHEMA", "third")
             rig.daemon.setEnvironment("SINK_TABLE_NAME", "{table}")
-            try rig.rig.expectRefusal(6, "public.t", "other.t", "SINK_TABLE_NAME")
+            try rig.rig.expectRefusal(2, "public.t", "other.t", "SINK_TABLE_NAME")
             let long = String(repeating: "n", count: 62)
             rig.daemon.setEnvironment("SINK_TABLE_NAME", "{schema}_{table}_" + long)
-            try rig.rig.expectRefusal(6, "public.t", "other.t", "63 bytes", "SINK_TABLE_NAME")
+            try rig.rig.expectRefusal(2, "public.t", "other.t", "63 bytes", "SINK_TABLE_NAME")
             #expect(try rig.value("SELECT count(*) FROM pg_namespace WHERE nspname = 'third'") == "0")
         }
 

@@ -102,7 +102,7 @@ extension Integration {
             // Everything that is missing is told before the first row is written, by validate too.
             let validated = try rig.daemon.command("validate")
             #expect(validated.status == .exited(2), "\(validated)")
-            try rig.rig.expectRefusal(2, "42501")
+            try rig.rig.expectRefusal(2, "may not make the schema dbmazz", "GRANT CREATE ON DATABASE")
             // To look into a schema is not to make tables in it.
             try rig.run("CREATE SCHEMA dbmazz", "GRANT USAGE ON SCHEMA dbmazz, public TO writer")
             #expect(try rig.daemon.command("validate").status == .exited(2))

@@ -137,6 +137,9 @@ extension Integration {
             )
             end(daemon)
 
+            for block in try Self.blocks(below: "### Dead letters") {
+                #expect(try run(block.text) == "no dead letters\n")
+            }
             try schemaChange()
             try copyAnew()
 

@@ -95,6 +95,11 @@ extension Integration {
         func promtool() throws {
             // With a limit at the source every metric there can be is there.
             let (rig, address) = try rig(settings: ["max_slot_wal_keep_size": "1GB"])
+            rig.daemon.setEnvironment("SINK_ON_UNREPRESENTABLE", "null")
+            try rig.sql(
+                "CREATE TABLE public.f (id int4 PRIMARY KEY, d float8)",
+                "INSERT INTO public.f VALUES (1, 'NaN')"
+            )
             try rig.makeTable()
             try rig.startStreaming()
             try rig.awaitIDs([1, 2, 3])

@@ -119,7 +119,7 @@ final class ScriptedSink: Sink {
     ) async throws(SinkError) -> SinkResult {
         let fallbacks = try call("write")
         return SinkResult(
-            recordsWritten: batch.changeCount,
+            recordsWritten: batch.selectedCount,
             bytesWritten: batch.tupleBytes,
             durablePosition: batch.commitsUnit ? batch.position : nil,
             fallbacks: fallbacks

@@ -65,6 +65,7 @@ import Testing
     func registeredSinks(name: String) throws {
         var environment = ["SOURCE_URL": "host=db", "SINK_TYPE": name]
         if name == "postgres" { environment["SINK_URL"] = "postgres://target/shop" }
+        if name == "clickhouse" { environment["SINK_URL"] = "http://target:8123" }
         #expect(try DaemonSettings.load(environment: environment).sink.type == name)
     }
 

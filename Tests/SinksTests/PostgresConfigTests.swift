@@ -48,6 +48,14 @@ struct PostgresConfigTests {
         #expect(error?.description.contains("postgres://USER@HOST:PORT/DATABASE") == true)
     }
 
+    @Test("policies for values that it cannot hold are refused: there are none", arguments: ["null", "clamp", "text"])
+    func policies(name: String) {
+        let error = #expect(throws: SinkError.self) {
+            try settings("postgres://x/y") { $0.onUnrepresentable = UnrepresentablePolicy(rawValue: name) ?? .error }
+        }
+        #expect(error?.cause == "postgres holds every value exactly: remove SINK_ON_UNREPRESENTABLE=\(name)")
+    }
+
     @Test("soft deletes without audit columns, and a schema's name that is too long, are refused together")
     func contradictions() {
         let error = #expect(throws: SinkError.self) {

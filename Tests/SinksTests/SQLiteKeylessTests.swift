@@ -13,52 +13,6 @@ struct SQLiteKeylessTests {
         identity: .full
     )
 
-    @Test("equal rows stay apart; a delete removes one copy, an update changes one")
-    func duplicates() async throws {
-        let file = try SQLiteFixture()
-        try await file.start(log)
-        try await file.write { builder in
-            for _ in 1...3 { builder.insert("1", "1.5", "a") }
-            builder.insert("2", nil, nil).insert("2", nil, nil)
-        }
-        try await file.write(lsn: 0x2000) {
-            $0.delete(old: ["1", "1.5", "a"]).update("1", "1.5", "b", old: ["1", "1.5", "a"])
-            $0.delete(old: ["2", nil, nil])
-        }
-        #expect(
-            try file.rows("SELECT n, f, text FROM log ORDER BY n, text") == ["1|1.5|a", "1|1.5|b", "2|NULL|NULL"]
-        )
-    }
-
-    @Test("changes of one row one after the other are not folded away")
-    func chain() async throws {
-        let file = try SQLiteFixture()
-        try await file.start(log)
-        try await file.write {
-            $0.insert("1", nil, "a").update("1", nil, "b", old: ["1", nil, "a"])
-            $0.update("2", nil, .unchanged, old: ["1", nil, "b"]).insert("1", nil, "a").delete(old: ["2", nil, "b"])
-        }
-        #expect(try file.rows("SELECT n, f, text FROM log") == ["1|NULL|a"])
-    }
-
-    @Test("-0 and 0, NaN and NULL are told apart by their values")
-    func exactValues() async throws {
-        let file = try SQLiteFixture()
-        try await file.start(log)
-        try await file.write {
-            $0.insert("1", "0", nil).insert("1", "-0", nil).insert("1", "0", nil).insert("1", "NaN", nil).insert(
-                "1",
-                nil,
-                nil
-            )
-        }
-        try await file.write(lsn: 0x2000) {
-            $0.update("2", "-0", nil, old: ["1", "-0", nil]).update("3", "NaN", nil, old: ["1", "NaN", nil])
-            $0.delete(old: ["1", "0", nil]).delete(old: ["1", "0", nil])
-        }
-        #expect(try file.rows("SELECT n, f, text FROM log ORDER BY n") == ["1|NULL|NULL", "2|-0|NULL", "3|NaN|NULL"])
-    }
-
     @Test("a delete that finds no row is a permanent error")
     func missing() async throws {
         let file = try SQLiteFixture()

@@ -13,14 +13,6 @@ struct SQLiteSetupTests {
         await sinkError { try await file.sink.setup(tables, for: SQLiteFixture.pipeline) }
     }
 
-    @Test("before setup nothing is there, and looking makes nothing")
-    func untouched() async throws {
-        let file = try SQLiteFixture()
-        try await file.sink.validateConnection()
-        #expect(try await file.sink.loadState(of: "shop") == nil)
-        #expect(access(file.path, F_OK) != 0)
-    }
-
     @Test("tables are STRICT, types keep every value, and a single integer key is SQLite's row number")
     func tables() async throws {
         let columns = [
@@ -67,38 +59,6 @@ struct SQLiteSetupTests {
                 "id|INTEGER", "v|TEXT", "dbmazz_op_type|INTEGER", "dbmazz_is_deleted|INTEGER", "dbmazz_synced_at|TEXT",
                 "dbmazz_cdc_version|TEXT",
             ]
-        )
-    }
-
-    @Test("a second setup of the same tables changes nothing; a renewed one stores the new timeline and slot")
-    func again() async throws {
-        let file = try SQLiteFixture { $0.auditColumns = true }
-        try await file.start(items)
-        try await file.write { $0.insert("1", "a") }
-        try await file.restart()
-        let promoted = SourceIdentity(
-            systemIdentifier: SQLiteFixture.identity.systemIdentifier,
-            timeline: 2,
-            slot: "renamed"
-        )
-        try await file.start(items, as: PipelineIdentity(name: "shop", source: promoted))
-        #expect(try file.rows("SELECT id, v FROM items") == ["1|a"])
-        #expect(try await file.sink.loadState(of: "shop")?.source == promoted)
-        #expect(try await file.sink.loadState(of: "shop")?.position != nil)
-    }
-
-    @Test("a pipeline of another source system is refused")
-    func foreignSystem() async throws {
-        let file = try SQLiteFixture()
-        try await file.start(items)
-        let other = SourceIdentity(systemIdentifier: "99", timeline: 1, slot: "dbmazz_slot")
-        let error = await sinkError {
-            try await file.sink.setup([items], for: PipelineIdentity(name: "shop", source: other))
-        }
-        #expect(error?.kind == .configuration)
-        #expect(
-            error?.cause
-                == "pipeline \"shop\" in \(file.path) belongs to the source system 7412345678901234567, not to 99"
         )
     }
 
@@ -374,7 +334,7 @@ struct SQLiteConfigTests {
         other.type = "sqlight"
         let error = #expect(throws: SinkError.self) { _ = try createSink(other) }
         #expect(error?.cause == "there is no SINK_TYPE \"sqlight\"")
-        #expect(error?.remedy == "set it to one of sqlite, postgres, stdout, null")
+        #expect(error?.remedy == "set it to one of sqlite, postgres, clickhouse, stdout, null")
         for type in SinkRegistry.all { #expect(SinkRegistry.type(named: type.name) == type) }
     }
 }

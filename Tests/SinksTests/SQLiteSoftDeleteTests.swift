@@ -36,65 +36,6 @@ struct SQLiteSoftDeleteTests {
         #expect(times[0].utf8.count == 24 && times[0].hasSuffix("Z"))
     }
 
-    @Test("a row of the initial copy has ordinal 0, so that it sorts before every change of its commit")
-    func copied() async throws {
-        let file = try SQLiteFixture { $0.auditColumns = true }
-        let builder = try await file.start(items)
-        builder.begin(lsn: 0xAB).insert(["1", "a", "l"], ordinal: 0)
-        try await file.write(builder)
-        #expect(try file.rows("SELECT dbmazz_cdc_version FROM items") == ["00000000000000ab0000000000000000"])
-    }
-
-    @Test("a deleted row stays, marked, with its values; an insert of its key brings it back")
-    func deleted() async throws {
-        let file = try SQLiteFixture(Self.soft)
-        try await file.start(items)
-        try await file.write(lsn: 0x10) { $0.insert("1", "a", "l").insert("2", "b", "l") }
-        try await file.write(lsn: 0x20) {
-            $0.delete(key: ["1", nil, nil]).delete(key: ["2", nil, nil]).insert("2", "c", nil)
-        }
-        #expect(
-            try file.rows(audited) == [
-                "1|a|l|2|1|00000000000000200000000000000001", "2|c|NULL|0|0|00000000000000200000000000000003",
-            ]
-        )
-        try await file.write(lsn: 0x30) { $0.insert("1", "d", "m") }
-        #expect(try file.rows(audited).first == "1|d|m|0|0|00000000000000300000000000000001")
-    }
-
-    @Test("a row that is inserted and deleted in one batch is as marked as in two batches")
-    func insertedAndDeleted() async throws {
-        let file = try SQLiteFixture(Self.soft)
-        try await file.start(items)
-        try await file.write(lsn: 0x10) {
-            $0.insert("1", "a", "l").update("1", "b", .unchanged).delete(key: ["1", nil, nil])
-        }
-        #expect(try file.rows(audited) == ["1|b|l|2|1|00000000000000100000000000000003"])
-    }
-
-    @Test("a key change takes the place of a deleted row")
-    func keyChangeOntoDeleted() async throws {
-        let file = try SQLiteFixture(Self.soft)
-        try await file.start(items)
-        try await file.write(lsn: 0x10) { $0.insert("1", "a", "l").insert("2", "b", "l").delete(key: ["2", nil, nil]) }
-        try await file.write(lsn: 0x20) { $0.update("2", "A", .unchanged, key: ["1", nil, nil]) }
-        #expect(try file.rows(audited) == ["2|A|l|1|0|00000000000000200000000000000001"])
-    }
-
-    @Test("a truncate marks the rows that are there, not those that were deleted before or come after")
-    func truncated() async throws {
-        let file = try SQLiteFixture(Self.soft)
-        try await file.start(items)
-        try await file.write(lsn: 0x10) { $0.insert("1", "a", "l").insert("2", "b", "l").delete(key: ["1", nil, nil]) }
-        try await file.write(lsn: 0x20) { $0.truncate().insert("3", "c", "l") }
-        #expect(
-            try file.rows("SELECT id, dbmazz_is_deleted, dbmazz_cdc_version FROM items ORDER BY id") == [
-                "1|1|00000000000000100000000000000003", "2|1|00000000000000200000000000000001",
-                "3|0|00000000000000200000000000000002",
-            ]
-        )
-    }
-
     @Test("without a key, one copy that is not yet deleted is marked")
     func keyless() async throws {
         let log = TableSchema("log", [ColumnDef("n", .int32)], key: [], identity: .full)

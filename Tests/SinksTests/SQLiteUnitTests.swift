@@ -6,107 +6,9 @@ import Testing
 @testable import Sinks
 
 private let items = TableSchema("items", [ColumnDef("id", .int32), ColumnDef("v", .text)])
-private let position = "SELECT lsn, commit_lsn FROM dbmazz_position WHERE pipeline='shop'"
 
 @Suite("SQLite sink: units and positions")
 struct SQLiteUnitTests {
-    @Test("rows and position become visible together, at the commit of the unit")
-    func atomic() async throws {
-        let file = try SQLiteFixture()
-        let builder = try await file.start(items)
-        #expect(try file.rows(position) == ["NULL|NULL"])
-
-        builder.reset(beginsUnit: true, commitsUnit: false).begin(lsn: 0x16B_3748).insert("1", "a")
-        let first = try await file.write(builder)
-        #expect(first.durablePosition == nil)
-        #expect(first.recordsWritten == 1)
-        #expect(first.bytesWritten == 2)
-        #expect(try file.rows("SELECT count(*) FROM items") == ["0"])
-        #expect(try await file.sink.durablePosition() == nil)
-
-        builder.reset(beginsUnit: false, commitsUnit: false).begin(lsn: 0x16B_3748).insert("2", "b")
-        try await file.write(builder)
-        builder.reset(beginsUnit: false, commitsUnit: true).begin(lsn: 0x16B_3748).insert("3", "c").commit()
-        let last = try await file.write(builder)
-        #expect(last.durablePosition == builder.position)
-        #expect(try file.rows("SELECT id FROM items") == ["1", "2", "3"])
-        #expect(try file.rows(position) == ["0/16B3778|0/16B3748"])
-        #expect(try await file.sink.durablePosition() == builder.position)
-    }
-
-    @Test("a batch that begins a unit voids the open one, and so does discardOpenUnit")
-    func voided() async throws {
-        let file = try SQLiteFixture()
-        let builder = try await file.start(items)
-        builder.reset(beginsUnit: true, commitsUnit: false).begin(lsn: 0x1000).insert("1", "a")
-        try await file.write(builder)
-        builder.reset().begin(lsn: 0x2000).insert("2", "b").commit()
-        try await file.write(builder)
-        #expect(try file.rows("SELECT id FROM items") == ["2"])
-
-        builder.reset(beginsUnit: true, commitsUnit: false).begin(lsn: 0x3000).insert("3", "c")
-        try await file.write(builder)
-        await file.sink.discardOpenUnit()
-        builder.reset().begin(lsn: 0x4000).commit()
-        try await file.write(builder)
-        #expect(try file.rows("SELECT id FROM items") == ["2"])
-        #expect(try file.rows(position) == ["0/4030|0/4000"])
-    }
-
-    @Test("an error in a later part leaves nothing of the unit, and the part alone is refused afterwards")
-    func failedPart() async throws {
-        let file = try SQLiteFixture()
-        let builder = try await file.start(items)
-        builder.reset(beginsUnit: true, commitsUnit: false).begin(lsn: 0x1000).insert("1", "a")
-        try await file.write(builder)
-        builder.reset(beginsUnit: false).begin(lsn: 0x1000).insert("bad", "b").commit()
-        #expect(await sinkError { try await file.write(builder) }?.kind == .permanent)
-        #expect(try file.rows("SELECT count(*) FROM items") == ["0"])
-
-        builder.reset(beginsUnit: false).begin(lsn: 0x1000).insert("2", "b").commit()
-        let error = await sinkError { try await file.write(builder) }
-        #expect(error?.cause == "the unit's first part is no longer in an open transaction")
-        #expect(try file.rows(position) == ["NULL|NULL"])
-    }
-
-    @Test("a batch without changes moves the position alone; one without a position leaves it")
-    func positionOnly() async throws {
-        let file = try SQLiteFixture()
-        let builder = try await file.start(items)
-        builder.batch.position = SourcePosition(at: LSN(rawValue: 0x5000))
-        #expect(try await file.write(builder).durablePosition == SourcePosition(at: LSN(rawValue: 0x5000)))
-        #expect(try file.rows(position) == ["0/5000|0/5000"])
-        builder.reset().begin(lsn: 0x5000).insert(["1", "a"], ordinal: 0)
-        #expect(try await file.write(builder).durablePosition == SourcePosition(at: LSN(rawValue: 0x5000)))
-        #expect(try file.rows(position) == ["0/5000|0/5000"])
-        #expect(try file.rows("SELECT id FROM items") == ["1"])
-    }
-
-    @Test("after a restart the state is what the last commit left, and an open unit is gone")
-    func restart() async throws {
-        let file = try SQLiteFixture()
-        let builder = try await file.start(items)
-        try await file.sink.finishCopy(
-            of: [items],
-            at: LSN(rawValue: 0x800),
-            position: SourcePosition(at: LSN(rawValue: 0x800))
-        )
-        try await file.write(lsn: 0x1000) { $0.insert("1", "a") }
-        builder.reset(beginsUnit: true, commitsUnit: false).begin(lsn: 0x2000).insert("2", "b")
-        try await file.write(builder)
-        try await file.restart()
-
-        let state = try await file.sink.loadState(of: "shop")
-        #expect(state?.source == SQLiteFixture.identity)
-        #expect(state?.position == SourcePosition(commitLSN: LSN(rawValue: 0x1000), endLSN: LSN(rawValue: 0x1030)))
-        #expect(state?.copies == [items.ref: LSN(rawValue: 0x800)])
-        #expect(try await file.sink.loadState(of: "other") == nil)
-
-        try await file.start(items)
-        try await file.write(lsn: 0x2000) { $0.insert("2", "B") }
-        #expect(try file.rows("SELECT * FROM items") == ["1|a", "2|B"])
-    }
-
     @Test("commits are synced: write-ahead log and synchronous=FULL")
     func durability() async throws {
         let file = try SQLiteFixture()
@@ -133,27 +35,6 @@ struct SQLiteUnitTests {
         await other.close()
     }
 
-    @Test("two pipelines keep their positions and tables in one file")
-    func twoPipelines() async throws {
-        let file = try SQLiteFixture()
-        try await file.start(items)
-        let second = PipelineIdentity(
-            name: "second",
-            source: SourceIdentity(systemIdentifier: "2", timeline: 3, slot: "other")
-        )
-        let table = TableSchema("items", items.columns, sinkName: "items2")
-        let other = try SQLiteFixture.makeSink(file.path)
-        try await other.setup([table], for: second)
-        let builder = BatchBuilder(table).begin(lsn: 0x9000).insert("2", "b").commit()
-        _ = try await other.writeBatch(builder.batch, deadline: .now + .seconds(1))
-        try await file.write(lsn: 0x1000) { $0.insert("1", "a") }
-        #expect(
-            try file.rows("SELECT pipeline, system_identifier, timeline, slot, lsn FROM dbmazz_position ORDER BY 1")
-                == ["second|2|3|other|0/9030", "shop|7412345678901234567|1|dbmazz_slot|0/1030"]
-        )
-        await other.close()
-    }
-
     @Test("a state that is not as it was written is an error, not a new beginning")
     func damagedState() async throws {
         let file = try SQLiteFixture()
@@ -170,33 +51,6 @@ struct SQLiteUnitTests {
         #expect(
             await sinkError { _ = try await file.sink.loadState(of: "shop") }?.cause.contains("dbmazz_table") == true
         )
-    }
-
-    @Test("a copy empties its tables, counts as unfinished until it is finished, and leaves the position of the others")
-    func copy() async throws {
-        let other = TableSchema("other", items.columns)
-        let file = try SQLiteFixture()
-        let builder = try await file.start(items, other)
-        try await file.write(lsn: 0x1000) { $0.insert("1", "a").insert("1", "b", table: 1) }
-        try await file.sink.finishCopy(of: [items, other], at: LSN(rawValue: 0x900), position: nil)
-        #expect(try file.rows(position) == ["0/1030|0/1000"])
-
-        try await file.sink.beginCopy(of: [other])
-        #expect(try await file.sink.loadState(of: "shop")?.copies == [items.ref: LSN(rawValue: 0x900)])
-        #expect(try file.rows("SELECT * FROM items UNION ALL SELECT * FROM other") == ["1|a"])
-        builder.reset().begin(lsn: 0x1500).insert(["7", "copied"], table: 1, ordinal: 0)
-        try await file.write(builder)
-        try await file.sink.finishCopy(
-            of: [other],
-            at: LSN(rawValue: 0x1500),
-            position: SourcePosition(at: LSN(rawValue: 0x1500))
-        )
-        let state = try await file.sink.loadState(of: "shop")
-        #expect(state?.copies == [items.ref: LSN(rawValue: 0x900), other.ref: LSN(rawValue: 0x1500)])
-        #expect(state?.position?.endLSN == LSN(rawValue: 0x1500))
-        #expect(try file.rows("SELECT * FROM other") == ["7|copied"])
-        // The sink knows the position it has just stored.
-        try await file.write(lsn: 0x2000) { $0.insert("8", "streamed", table: 1) }
     }
 
     @Test("methods called before setup say so")

@@ -13,11 +13,11 @@ private final class StdoutFixture {
     let sink: StdoutSink
     private let file: Int32
 
-    init() throws {
+    init(_ configure: (inout SinkConfig) -> Void = { _ in }) throws {
         directory = try makeTemporaryDirectory("stdout-sink")
         path = directory + "/out"
         file = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
-        sink = try StdoutFixture.makeSink(directory, file)
+        sink = try StdoutFixture.makeSink(directory, file, configure)
     }
 
     deinit {
@@ -25,8 +25,13 @@ private final class StdoutFixture {
         removeTree(directory)
     }
 
-    static func makeSink(_ directory: String, _ file: Int32) throws -> StdoutSink {
-        let config = SinkConfig(type: "stdout", capabilities: StdoutSink.capabilities, stateDirectory: directory)
+    static func makeSink(
+        _ directory: String,
+        _ file: Int32,
+        _ configure: (inout SinkConfig) -> Void = { _ in }
+    ) throws -> StdoutSink {
+        var config = SinkConfig(type: "stdout", capabilities: StdoutSink.capabilities, stateDirectory: directory)
+        configure(&config)
         return try StdoutSink(config, file: file)
     }
 
@@ -168,6 +173,38 @@ struct StdoutSinkTests {
         #expect(try output.lines().count == 1)
         #expect(readText(output.path)?.hasSuffix("}\n") == true)
         #expect(try await output.sink.durablePosition() == nil)
+    }
+
+    @Test("with SINK_ON_UNREPRESENTABLE=null they become null, counted; other policies are refused")
+    func invalidTextAsNull() async throws {
+        let output = try StdoutFixture { $0.onUnrepresentable = .null }
+        let builder = BatchBuilder(items).begin(lsn: 0x10).insert("2", .bytes([0x61, 0xFF]), nil).commit()
+        let result = try await output.write(builder)
+        #expect(try output.lines().first?.contains("\"after\":{\"id\":2,\"a\":null,") == true)
+        #expect(result.substitutions == [ValueSubstitution(table: items.ref, column: "a", count: 1)])
+        for policy: UnrepresentablePolicy in [.clamp, .text] {
+            var config = SinkConfig(type: "stdout", capabilities: StdoutSink.capabilities)
+            config.onUnrepresentable = policy
+            let error = #expect(throws: SinkError.self) { _ = try createSink(config) }
+            #expect(error?.cause == "stdout knows SINK_ON_UNREPRESENTABLE=error, null: remove \(policy.rawValue)")
+        }
+    }
+
+    @Test("a refused row is named; without it the batch goes on where it stopped")
+    func named() async throws {
+        let output = try StdoutFixture()
+        let builder = BatchBuilder(items).begin(lsn: 0x10).insert("1", "a", nil).insert("2", .bytes([0xFF]), nil)
+            .insert("3", "c", nil).commit()
+        let error = await sinkError { _ = try await output.write(builder) }
+        #expect(error?.changes == [1])
+        let rehearsed = await sinkError { try await output.sink.rehearse(builder.batch, deadline: .now) }
+        #expect(rehearsed?.changes == [1])
+        builder.batch.select { $0 != 1 }
+        try await output.sink.rehearse(builder.batch, deadline: .now)
+        #expect(try output.lines().count == 1)
+        let result = try await output.write(builder)
+        #expect(result.recordsWritten == 2)
+        #expect(try output.lines().map { $0.contains("\"id\":1") } == [true, false])
     }
 
     @Test("a reader that went away ends in outputClosed, and nothing is reported written")
@@ -388,10 +425,10 @@ struct NullSinkTests {
     @Test("pipelines whose names differ have files that differ, inside the directory")
     func fileNames() {
         let names = ["a", "A", "a/b", "a%2Fb", "..", ".", "", "é", "e\u{301}", "a b", "7412:slot"]
-        let files = names.map { StateFile.fileName($0) }
+        let files = names.map { $0.asFileName }
         #expect(Set(files).count == names.count)
         #expect(files.allSatisfy { !$0.contains("/") && !$0.hasPrefix(".") })
-        #expect(StateFile.fileName("shop_1-x.y") == "shop_1-x.y")
+        #expect("shop_1-x.y".asFileName == "shop_1-x.y")
     }
 
     @Test(

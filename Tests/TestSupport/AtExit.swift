@@ -2,7 +2,7 @@ import Glibc
 import Synchronization
 
 /// Things to undo when the test process ends, in case a test forgot: servers to stop, children to end, folders to go.
-enum AtExit {
+public enum AtExit {
     private struct State {
         var next = 0
         var installed = false
@@ -12,7 +12,8 @@ enum AtExit {
     private static let state = Mutex(State())
 
     /// Runs `action` at process exit unless `remove` was called with the returned number before.
-    static func add(_ action: @escaping @Sendable () -> Void) -> Int {
+    @discardableResult
+    public static func add(_ action: @escaping @Sendable () -> Void) -> Int {
         state.withLock { state in
             if !state.installed {
                 state.installed = true
@@ -24,7 +25,8 @@ enum AtExit {
         }
     }
 
-    static func remove(_ number: Int) {
+    /// Forgets an action, because it was done.
+    public static func remove(_ number: Int) {
         state.withLock { $0.actions[number] = nil }
     }
 

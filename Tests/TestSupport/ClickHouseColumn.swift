@@ -75,7 +75,7 @@ struct ClickHouseColumn {
     private static func fetch(_ column: String, _ form: Form) -> String {
         switch form {
         case .text, .decimal, .money, .array: "toString(\(column))"
-        case .bytes: "hex(\(column))"
+        case .bytes: "lower(hex(\(column)))"
         case .bool: "toUInt8(\(column))"
         case .float32: "reinterpretAsUInt32(\(column))"
         case .float64: "reinterpretAsUInt64(\(column))"

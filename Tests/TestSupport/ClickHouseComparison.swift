@@ -107,3 +107,40 @@ public func compareWithSource(
     }
     return try Model(shapes: shapes, from: source).differences(from: clickhouse)
 }
+
+extension ClickHouseClient {
+    /// The live rows of a table, columns in the given order, as PostgreSQL prints their values.
+    ///
+    /// - Parameters:
+    ///   - table: its name.
+    ///   - columns: names, and the types that they have at the source.
+    ///   - more: expressions behind them, as text.
+    ///   - onlyLive: whether rows marked as deleted are left out.
+    public func postgresRows(
+        of table: String,
+        columns: [(name: String, typeOID: UInt32)],
+        more: [String] = [],
+        onlyLive: Bool = true
+    ) throws -> [[String?]] {
+        let types = try columnTypes(of: table)
+        let readers = try columns.map { column in
+            guard let type = types[column.name],
+                let reader = ClickHouseColumn(name: column.name, type: type, sourceType: column.typeOID)
+            else { throw HarnessError("\(table).\(column.name) is \(types[column.name] ?? "missing")") }
+            return reader
+        }
+        let list = (readers.map(\.expression) + more).joined(separator: ", ")
+        let filter = onlyLive ? " WHERE dbmazz_is_deleted = 0" : ""
+        var rows: [[String?]] = []
+        try forEachRow("SELECT \(list) FROM \(ClickHouseClient.quote(table)) FINAL\(filter)") { fields in
+            rows.append(
+                fields.enumerated().map { index, field in
+                    field.map {
+                        String(decoding: index < readers.count ? readers[index].text($0) ?? $0 : $0, as: UTF8.self)
+                    }
+                }
+            )
+        }
+        return rows
+    }
+}

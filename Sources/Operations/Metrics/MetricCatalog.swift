@@ -53,9 +53,9 @@ enum MetricCatalog {
         "dbmazz_source_reconnects_total": "Sessions with the source that failed and were begun again.",
         "dbmazz_errors_total": "Errors that were repeated, by side and class.",
         "dbmazz_heartbeats_total": "Heartbeats written to the source's WAL.",
-        "dbmazz_dead_letters_total": "Rows that were given up.",
-        "dbmazz_value_policy_uses_total":
-            "Values that the target could not hold exactly and SINK_ON_UNREPRESENTABLE decided.",
+        "dbmazz_sink_dead_letters_total": "Changes that the target refused and that became dead letters.",
+        "dbmazz_sink_values_substituted_total":
+            "Values that the target cannot hold and SINK_ON_UNREPRESENTABLE changed.",
         "process_cpu_seconds_total": "Processor time of the daemon.",
         "process_resident_memory_bytes": "Resident memory of the daemon.",
         "process_start_time_seconds": "When the daemon started, in seconds since 1970.",

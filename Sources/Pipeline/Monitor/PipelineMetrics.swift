@@ -40,14 +40,31 @@ struct PipelineMetrics: Sendable {
         // Before the first error, so that increase() sees it.
         for name in ["retriable", "shutting_down"] { error(side: "source", class: name, by: 0) }
         for name in ["retriable", "ambiguous"] { error(side: "sink", class: name, by: 0) }
-        // Nothing can be given up or altered yet: these say so instead of being absent.
-        _ = counter("dbmazz_dead_letters_total")
-        _ = counter("dbmazz_value_policy_uses_total")
     }
 
     func error(side: String, class name: String, by count: Int = 1) {
         Counter(label: "dbmazz_errors_total", dimensions: [("side", side), ("class", name)], factory: factory)
             .increment(by: count)
+    }
+
+    /// Changes of a table that were given up.
+    func deadLetters(_ table: TableRef, by count: Int) {
+        Counter(
+            label: "dbmazz_sink_dead_letters_total",
+            dimensions: [("table", table.description)],
+            factory: factory
+        )
+        .increment(by: count)
+    }
+
+    /// Values that were changed because the target cannot hold them.
+    func substituted(_ substitution: ValueSubstitution) {
+        Counter(
+            label: "dbmazz_sink_values_substituted_total",
+            dimensions: [("table", substitution.table.description), ("column", substitution.column)],
+            factory: factory
+        )
+        .increment(by: substitution.count)
     }
 
     /// The counters of one table.
@@ -68,6 +85,8 @@ struct PipelineMetrics: Sendable {
                 factory: factory
             )
         }
+        // Before the first one, so that increase() sees it.
+        deadLetters(ref, by: 0)
         return Table(
             inserts: rows("insert"),
             updates: rows("update"),

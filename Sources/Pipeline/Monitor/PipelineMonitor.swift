@@ -131,7 +131,7 @@ public final class PipelineMonitor: Sendable {
         metrics.sinkReplays.increment(by: fallbacks.replays)
         metrics.batchWrite.recordNanoseconds(duration.nanoseconds)
         if !batch.isEmpty {
-            metrics.batchRows.record(batch.changeCount)
+            metrics.batchRows.record(batch.selectedCount)
             metrics.batchBytes.record(batch.tupleBytes)
         }
         // The last transaction of a part goes on in the next.
@@ -184,6 +184,20 @@ public final class PipelineMonitor: Sendable {
         state.counters[ref] = counters
         state.totals.rows += rows
         state.totals.bytes += tally.bytes
+    }
+
+    /// Changes were given up, and are on disk.
+    func deadLetters(of table: TableRef, _ count: Int) {
+        metrics.deadLetters(table, by: count)
+        state.withLock { $0.totals.deadLetters += count }
+    }
+
+    /// Values were changed because the target cannot hold them.
+    func substituted(_ substitutions: [ValueSubstitution]) {
+        guard !substitutions.isEmpty else { return }
+        for substitution in substitutions { metrics.substituted(substitution) }
+        let count = substitutions.reduce(0) { $0 + $1.count }
+        state.withLock { $0.totals.valuesSubstituted += count }
     }
 
     // MARK: Copy

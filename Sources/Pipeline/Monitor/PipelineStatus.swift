@@ -77,6 +77,10 @@ public struct PipelineStatus: Sendable, Codable {
         public var sinkFallbacks = Fallbacks()
         /// Sessions with the source that were begun again after a failure.
         public var sourceReconnects = 0
+        /// Changes that the sink refused and that became dead letters.
+        public var deadLetters = 0
+        /// Values that were changed because the sink cannot hold them.
+        public var valuesSubstituted = 0
     }
 
     /// How often the sink had to leave its fastest way: correct all the same, but slower.

@@ -26,6 +26,7 @@ public final class NullSink: Sink {
         var check = SettingsCheck(sink: NullSink.name)
         check.refuseServerSettings(of: config)
         check.refuseTableSettings(of: config)
+        check.require([.error], of: config)
         try check.finish()
         stateDirectory = config.stateDirectory
     }
@@ -69,7 +70,7 @@ public final class NullSink: Sink {
     public func writeBatch(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) -> SinkResult {
         if batch.commitsUnit, let position = batch.position { written = position }
         return SinkResult(
-            recordsWritten: batch.changeCount,
+            recordsWritten: batch.selectedCount,
             bytesWritten: batch.tupleBytes,
             durablePosition: batch.commitsUnit ? written : nil
         )

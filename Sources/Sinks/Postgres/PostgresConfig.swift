@@ -17,6 +17,11 @@ struct PostgresConfig: Sendable {
         if config.deleteMode == .soft && !config.auditColumns {
             check.add("SINK_DELETE_MODE=soft marks rows in an audit column: set SINK_AUDIT_COLUMNS=true")
         }
+        if config.onUnrepresentable != .error {
+            check.add(
+                "postgres holds every value exactly: remove SINK_ON_UNREPRESENTABLE=\(config.onUnrepresentable.rawValue)"
+            )
+        }
         let conninfo = PostgresConfig.conninfo(config, &check)
         auditColumns = config.auditColumns
         deleteMode = config.deleteMode

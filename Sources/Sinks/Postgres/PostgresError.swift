@@ -21,6 +21,16 @@ struct PostgresError: Error {
     var message: String
     /// The constraint or column that the server names.
     var constraint: String?
+    /// Whether a function of the target raised it, with whatever code.
+    var isRaised = false
+
+    /// The row of a COPY that the server was at, from 1, where that is the row to blame.
+    var copiedRow: Int?
+
+    /// Whether the row may be to blame: its data, a constraint, a limit of sizes, or what a trigger said of it.
+    private var concernsRows: Bool {
+        isRaised || ["22", "23", "21", "44", "54", "P0", "38", "39"].contains(String(sqlState?.prefix(2) ?? ""))
+    }
 
     /// Whether the session is of no use any more.
     ///
@@ -58,7 +68,7 @@ struct PostgresError: Error {
 
     /// As the pipeline wants it.
     func sinkError(_ operation: String, table: TableRef? = nil, lsn: LSN? = nil) -> SinkError {
-        SinkError(
+        var error = SinkError(
             isRetriable ? .retriable : isConfiguration ? .configuration : .permanent,
             operation: operation,
             table: table,
@@ -66,6 +76,8 @@ struct PostgresError: Error {
             cause: cause,
             remedy: remedy
         )
+        error.concernsRows = concernsRows
+        return error
     }
 
     private var cause: String {
@@ -107,7 +119,7 @@ struct PostgresError: Error {
         }
         let context = field("W") ?? ""
         // What a function of the target says is its author's choice, and may be a value of the row.
-        let isRaised = field("R") == "exec_stmt_raise" || context.hasPrefix("PL/")
+        isRaised = field("R") == "exec_stmt_raise" || context.hasPrefix("PL/")
         message =
             isRaised
             ? "a trigger or function of the target raised it"
@@ -115,6 +127,10 @@ struct PostgresError: Error {
         let names = [("constraint", "n"), ("column", "c"), ("type", "d")] as [(String, Character)]
         constraint = names.lazy.compactMap { name, code in field(code).map { "\(name) \"\($0)\"" } }.first
         if constraint == nil { constraint = PostgresError.copiedColumn(context) }
+        // What is found out before a row joins the others that are stored together; of those the context names any.
+        if isRaised || sqlState.hasPrefix("22") || sqlState == "23502" || sqlState == "23514" {
+            copiedRow = PostgresError.copiedRow(context)
+        }
     }
 
     init(_ reason: Reason, _ message: String) {
@@ -133,6 +149,14 @@ struct PostgresError: Error {
     private static func copiedColumn(_ context: String) -> String? {
         guard context.hasPrefix("COPY "), let mark = context.firstRange(of: ", column ") else { return nil }
         return "column \"\(context[mark.upperBound...].prefix { $0 != ":" && $0 != "\n" })\""
+    }
+
+    /// `COPY t, line 5`, behind the function that raised it where there is one.
+    private static func copiedRow(_ context: String) -> Int? {
+        guard let line = context.split(separator: "\n").last(where: { $0.hasPrefix("COPY ") }),
+            let mark = line.firstRange(of: ", line ")
+        else { return nil }
+        return Int(line[mark.upperBound...].prefix { $0 >= "0" && $0 <= "9" })
     }
 
     private static func condition(_ sqlState: String) -> String {

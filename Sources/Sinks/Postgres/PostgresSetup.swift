@@ -18,8 +18,9 @@ struct PostgresSetup {
         var statements: [String] = []
         var differences: [TableDifference] = []
         var columns: [TablePlan.Column] = []
-        /// Whether a privilege is missing: then it is not the tables that have to be mended.
-        var isForbidden = false
+        /// Whether a privilege is missing, or a setting gives a name that cannot be: then it is not the tables that have to be
+        /// mended.
+        var needsOperator = false
     }
 
     private static let tablesAtOnce = 500
@@ -47,12 +48,18 @@ struct PostgresSetup {
         }
     }
 
-    /// Creates what is missing; in parts, each of which is there or is not.
+    /// Creates what is missing, the state tables first; in parts, each of which is there or is not.
     mutating func run(_ tables: [TableSchema]) throws(PostgresSetupFailure) {
+        try refuseWithoutState()
         let verdicts = try judge(tables)
         let madeTypes: Bool
-        let kind: SinkError.Kind = verdicts.contains(where: \.isForbidden) ? .configuration : .schemaMismatch
+        let kind: SinkError.Kind = verdicts.contains(where: \.needsOperator) ? .configuration : .schemaMismatch
         if let error = verdicts.flatMap(\.differences).error(kind) { throw .differs(error) }
+        do throws(PostgresError) {
+            try PostgresState(client: client).create()
+        } catch {
+            throw .server(error, "create state tables")
+        }
         do throws(PostgresError) {
             let typeStatements = try missingTypes(tables)
             let schemas = try PostgresCatalog(client: client).missingSchemas(Set(tables.map { target($0).schema }))
@@ -185,6 +192,7 @@ struct PostgresSetup {
                     var verdict = judge(table, there[name], registered[table.ref], owners[name])
                     if let other = names.updateValue(table.ref, forKey: name) {
                         verdict.differences.append(same(table, as: other))
+                        verdict.needsOperator = true
                     }
                     verdicts.append(verdict)
                 }
@@ -206,7 +214,10 @@ struct PostgresSetup {
         var verdict = Verdict()
         verdict.columns = wanted.map { TablePlan.Column(name: $0.name, type: $0.type) }
         verdict.differences = nameProblems(table, name)
-        guard verdict.differences.isEmpty else { return verdict }
+        guard verdict.differences.isEmpty else {
+            verdict.needsOperator = true
+            return verdict
+        }
         if let registered, registered.sinkTable != name {
             verdict.differences = [renamed(table, from: registered.sinkTable, to: name)]
         } else if registered == nil, let owner {
@@ -218,7 +229,7 @@ struct PostgresSetup {
             comparison.compare(wanted)
             verdict.differences = comparison.differences
             verdict.statements = comparison.additions
-            verdict.isForbidden = comparison.isForbidden
+            verdict.needsOperator = comparison.isForbidden
         } else {
             verdict.statements = creation(of: table, name, wanted)
         }

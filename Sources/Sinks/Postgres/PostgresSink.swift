@@ -122,11 +122,8 @@ public final class PostgresSink: Sink {
         await discardOpenUnit()
         let session = try connected(for: PostgresSink.setupTimeout)
         let state = PostgresState(client: session.client)
-        try perform("create state tables") { () throws(PostgresError) in
-            try state.create()
-        }
         let known = try perform("read position") { () throws(PostgresError) in
-            try state.systemIdentifier(of: pipeline.name)
+            try state.exists() ? try state.systemIdentifier(of: pipeline.name) : nil
         }
         try pipeline.requireSystem(known, "at \(session.client.server)")
         var setup = PostgresSetup(
@@ -296,6 +293,57 @@ public final class PostgresSink: Sink {
         return result(batch, durable: stored, fallbacks)
     }
 
+    /// Writes the batch as a unit of its own, has every deferred constraint checked as a commit would, and takes it back.
+    public func rehearse(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) {
+        _ = try ready()
+        let session = try connected(until: deadline)
+        let (begins, commits, position) = (batch.beginsUnit, batch.commitsUnit, batch.position)
+        batch.beginsUnit = true
+        batch.commitsUnit = false
+        batch.position = nil
+        defer {
+            batch.beginsUnit = begins
+            batch.commitsUnit = commits
+            batch.position = position
+            abandonUnit()
+        }
+        var fallbacks = WriteFallbacks()
+        try begin(batch, session)
+        guard !batch.isEmpty else { return }
+        try write(batch, session, &fallbacks)
+        do throws(PostgresError) {
+            try session.client.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        } catch {
+            throw error.sinkError("commit", lsn: position?.commitLSN)
+        }
+    }
+
+    /// Keeps lines in `dbmazz.dead_letter`, within the open unit if there is one.
+    public func storeDeadLetters(_ lines: [String], of pipeline: String) async throws(SinkError) {
+        let operation = "store dead letters"
+        let isInside = isUnitOpen
+        let session = try connected(for: PostgresSink.callTimeout)
+        guard isInside, isUnitOpen else {
+            return try inTransaction(operation) { () throws(PostgresError) in
+                try PostgresState(client: session.client).storeDeadLetters(lines, pipeline)
+            }
+        }
+        do throws(PostgresError) {
+            try PostgresState(client: session.client).storeDeadLetters(lines, pipeline)
+        } catch {
+            abandonUnit()
+            throw error.sinkError(operation)
+        }
+    }
+
+    /// Reads `dbmazz.dead_letter`.
+    public func deadLetters(of pipeline: String) async throws(SinkError) -> [String] {
+        let client = try connected(for: PostgresSink.callTimeout).client
+        return try perform("read dead letters") { () throws(PostgresError) in
+            try PostgresState(client: client).deadLetters(pipeline)
+        }
+    }
+
     /// Writes rows and, with the unit's end, the position.
     private func write(
         _ batch: CdcBatch,
@@ -320,7 +368,7 @@ public final class PostgresSink: Sink {
 
     private func result(_ batch: CdcBatch, durable: SourcePosition?, _ fallbacks: WriteFallbacks) -> SinkResult {
         SinkResult(
-            recordsWritten: batch.changeCount,
+            recordsWritten: batch.selectedCount,
             bytesWritten: batch.tupleBytes,
             durablePosition: durable,
             fallbacks: fallbacks
@@ -453,6 +501,7 @@ public final class PostgresSink: Sink {
                 cause: "the sink was not set up",
                 remedy: "restart the daemon"
             )
+            .ofTarget
         }
         return pipeline
     }
@@ -515,7 +564,10 @@ public final class PostgresSink: Sink {
     private func sinkError(_ failure: PostgresWriteFailure, _ batch: CdcBatch) -> SinkError {
         let lsn = batch.position?.commitLSN
         switch failure.kind {
-        case .server(let error): return error.sinkError(failure.operation, table: failure.table, lsn: lsn)
+        case .server(let error):
+            var found = error.sinkError(failure.operation, table: failure.table, lsn: lsn)
+            if let change = failure.change { found.changes = [change] }
+            return found
         case .wrongForm:
             return SinkError(
                 .permanent,
@@ -525,6 +577,7 @@ public final class PostgresSink: Sink {
                 cause: "a value came in a form that its column does not have in this session",
                 remedy: "restart the daemon; if it happens again, report it with the table's definition"
             )
+            .ofTarget
         case .noOldRow:
             return SinkError(
                 .permanent,

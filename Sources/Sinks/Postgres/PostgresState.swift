@@ -157,6 +157,43 @@ struct PostgresState {
         WHERE pipeline = $1::text AND fence = $4::text::int8 AND lsn IS NOT DISTINCT FROM $5::text::pg_lsn
         """
 
+    // MARK: Dead letters
+
+    static let deadLetterTable = TableRef.deadLetterState.description
+
+    /// Keeps lines of dead letters, in their order; makes the table where it is missing.
+    func storeDeadLetters(_ lines: [String], _ pipeline: String) throws(PostgresError) {
+        if try !hasDeadLetters() {
+            try client.execute(
+                """
+                CREATE TABLE \(PostgresState.deadLetterTable) (
+                  id int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY, pipeline text NOT NULL, line json NOT NULL)
+                """
+            )
+        }
+        for line in lines {
+            try client.query(
+                "INSERT INTO \(PostgresState.deadLetterTable) (pipeline, line) VALUES ($1, $2::pg_catalog.json)",
+                [pipeline, line]
+            )
+        }
+    }
+
+    /// The lines of a pipeline's dead letters; none where there is no table.
+    func deadLetters(_ pipeline: String) throws(PostgresError) -> [String] {
+        guard try hasDeadLetters() else { return [] }
+        let rows = try client.query(
+            "SELECT line FROM \(PostgresState.deadLetterTable) WHERE pipeline = $1 ORDER BY id",
+            [pipeline]
+        )
+        return rows.compactMap { $0[0] }
+    }
+
+    private func hasDeadLetters() throws(PostgresError) -> Bool {
+        let rows = try client.execute("SELECT pg_catalog.to_regclass('\(PostgresState.deadLetterTable)') IS NOT NULL")
+        return rows.first?.first == "t"
+    }
+
     // MARK: Tables
 
     /// The tables registered for a pipeline, by their name at the source.

@@ -27,6 +27,8 @@ struct PostgresWriteFailure: Error {
     var table: TableRef?
     /// Whether copying straight into the table met it, which merging may avoid.
     var isDirectCopy = false
+    /// The place of the change in the batch that the server refused, where it says which.
+    var change: Int?
 
     /// Runs what may meet an error of the server.
     static func catching<Value>(
@@ -208,7 +210,8 @@ final class PostgresTableWriter {
         _ encoder: inout PostgresEncoder
     ) throws(PostgresWriteFailure) {
         if inserts.count >= PostgresTableWriter.fewestToCopy, copiesDirectly(context), let form = layout.directCopy {
-            try copy(form, context, &encoder) { (encoder, wires) throws(PostgresError) in
+            func change(_ row: Int) -> Int? { row <= inserts.count ? Int(fold.items[inserts[row - 1]].change) : nil }
+            try copy(form, context, &encoder, change) { (encoder, wires) throws(PostgresError) in
                 try self.encode(self.inserts, form, wires, context, fold, &encoder)
             }
         } else {
@@ -501,7 +504,13 @@ final class PostgresTableWriter {
         _ encoder: inout PostgresEncoder
     ) throws(PostgresWriteFailure) {
         let batch = context.batch
-        try copy(form, context, &encoder) { (encoder, wires) throws(PostgresError) in
+        // The chain is walked again only for a row that was refused.
+        func change(_ row: Int) -> Int? {
+            var index = batch.firstChange(ofTable: context.table)
+            for _ in 1..<row where index != .max { index = batch.change(Int(index)).nextOfTable }
+            return index == .max ? nil : Int(index)
+        }
+        try copy(form, context, &encoder, change) { (encoder, wires) throws(PostgresError) in
             var count = 0
             var index = batch.firstChange(ofTable: context.table)
             while index != .max {
@@ -538,15 +547,23 @@ final class PostgresTableWriter {
         encoder.buffer.reset()
     }
 
-    /// Copies rows straight into the table.
+    /// Copies rows straight into the table; `change` tells a row's place in the batch by its number from 1.
     private func copy(
         _ form: PostgresLayout.DirectCopy,
         _ context: Context,
         _ encoder: inout PostgresEncoder,
+        _ change: (Int) -> Int?,
         _ rows: Rows
     ) throws(PostgresWriteFailure) {
         let copy = sql.directCopy(form)
-        let (sent, counts) = try run([copy], "copy", form, wholeRow, context, &encoder, isDirectCopy: true, rows)
+        let (sent, counts): (Int, [Int?])
+        do throws(PostgresWriteFailure) {
+            (sent, counts) = try run([copy], "copy", form, wholeRow, context, &encoder, isDirectCopy: true, rows)
+        } catch {
+            var error = error
+            if case .server(let answer) = error.kind, let row = answer.copiedRow, row > 0 { error.change = change(row) }
+            throw error
+        }
         let loaded = counts.first ?? nil
         // A trigger of the target may leave rows out where it fires; else what was sent is there.
         guard context.session.isReplica, let loaded, loaded != sent else { return }

@@ -49,7 +49,8 @@ final class PostgresUnitWriter {
         if batch.beginsUnit {
             if writers.count > PostgresUnitWriter.mostWriters { forgetWriters() }
             session.prologue = beginning(of: batch)
-        } else if !batch.isEmpty {
+        } else if !batch.isEmpty, session.prologue.isEmpty {
+            // What an empty first part has left unsent begins the transaction, and has a savepoint already.
             session.prologue = ["SAVEPOINT \(PostgresUnitWriter.savepoint)"]
         }
     }
@@ -125,7 +126,7 @@ final class PostgresUnitWriter {
             fold.build(batch, table: table, folding: false)
             tables[table] = (try writer(for: table, of: batch, session), fold, 0)
         }
-        for index in 0..<batch.changeCount {
+        for index in batch.selectedChanges {
             let table = batch.change(index).table
             guard let (writer, fold, next) = tables[table] else { continue }
             tables[table]?.next = next + 1

@@ -13,14 +13,21 @@ final class SQLiteBinder {
         case unchanged
         case nullKey
         case tooLong
+        /// SQLite would make it NULL.
+        case notANumber
+        /// SQLite keeps it, but as equal to 0.
+        case negativeZero
         case sqlite
     }
 
     private let scratch = RowScratch()
+    /// Whether numbers that SQLite has not, or does not tell apart, are kept as text.
+    private let keepsTexts: Bool
     // A text of no bytes needs an address all the same: nil would bind NULL.
     private let noBytes = UnsafeMutablePointer<CChar>.allocate(capacity: 1)
 
-    init() {
+    init(_ policy: UnrepresentablePolicy) {
+        keepsTexts = policy == .error || policy == .text
         noBytes.initialize(to: 0)
     }
 
@@ -123,6 +130,7 @@ final class SQLiteBinder {
     {
         guard bytes.count > 0, bytes.count < 64 else { throw .unreadable("no number") }
         if bytes.elementsEqual("NaN".utf8) || bytes.elementsEqual("-0".utf8) {
+            try require(isNaN: bytes[0] == UInt8(ascii: "N"))
             try check(bindText(statement, parameter, bytes))
             return
         }
@@ -137,6 +145,11 @@ final class SQLiteBinder {
         }
         guard let value = parsed, !value.isNaN else { throw .unreadable("no number") }
         try check(sqlite3_bind_double(statement, parameter, value))
+    }
+
+    /// Lets what is no number of SQLite's pass where it may be text.
+    private func require(isNaN: Bool) throws(Problem) {
+        guard keepsTexts else { throw isNaN ? .notANumber : .negativeZero }
     }
 
     /// PostgreSQL's binary output, for the types whose layout is simple.
@@ -159,6 +172,7 @@ final class SQLiteBinder {
         case (.real, 8):
             let value = Double(bitPattern: bytes.bigEndian(UInt64.self))
             if value.isNaN || (value == 0 && value.sign == .minus) {
+                try require(isNaN: value.isNaN)
                 try bindConstant(statement, parameter, value.isNaN ? "NaN" : "-0")
             } else {
                 try check(sqlite3_bind_double(statement, parameter, value))

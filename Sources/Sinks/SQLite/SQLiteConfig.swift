@@ -6,6 +6,10 @@ struct SQLiteConfig {
     let path: String
     let auditColumns: Bool
     let deleteMode: DeleteMode
+    /// What happens to values that SQLite cannot hold.
+    let onUnrepresentable: UnrepresentablePolicy
+    /// Whether every refused row of a batch is looked for, not the first alone.
+    let findsAllRefusals: Bool
 
     init(_ config: SinkConfig) throws(SinkError) {
         var check = SettingsCheck(sink: "sqlite")
@@ -16,6 +20,8 @@ struct SQLiteConfig {
         path = SQLiteConfig.path(config, &check)
         auditColumns = config.auditColumns
         deleteMode = config.deleteMode
+        onUnrepresentable = config.onUnrepresentable
+        findsAllRefusals = config.onError == .deadLetter
         try check.finish()
     }
 

@@ -16,7 +16,7 @@ enum SQLiteError {
     ) -> SinkError {
         // SQLite's messages name tables, columns and types, never a value.
         let message = database.map { String(cString: sqlite3_errmsg($0)) } ?? String(cString: sqlite3_errstr(code))
-        return SinkError(
+        var error = SinkError(
             kind(code),
             operation: operation,
             table: table,
@@ -24,6 +24,8 @@ enum SQLiteError {
             cause: "\(name(code)) (\(code)): \(message)",
             remedy: remedy(code, path: path)
         )
+        error.concernsRows = [SQLITE_CONSTRAINT, SQLITE_MISMATCH, SQLITE_TOOBIG].contains(code & 0xFF)
+        return error
     }
 
     /// Whether the same call may succeed later.

@@ -40,7 +40,8 @@ struct SQLiteNames {
         if folded.starts(with: "sqlite_".utf8) {
             return "the name \"\(name)\" begins with sqlite_, which SQLite reserves"
         }
-        if folded == Array(SQLiteState.positionTable.utf8) || folded == Array(SQLiteState.tableTable.utf8) {
+        let own = [SQLiteState.positionTable, SQLiteState.tableTable, SQLiteState.deadLetterTable]
+        if own.contains(where: { folded == Array($0.utf8) }) {
             return "the name \"\(name)\" is that of the sink's own table"
         }
         return nil

@@ -16,9 +16,14 @@ struct SQLiteSetup {
         var differences: [TableDifference] = []
     }
 
+    /// Throws where names cannot lie side by side in one file; looks at no file.
+    static func refuseNames(of tables: [TableSchema], _ config: SQLiteConfig) throws(SinkError) {
+        let problems = SQLiteNames(auditColumns: config.auditColumns).problems(of: tables)
+        if let error = problems.error(.configuration) { throw error }
+    }
+
     /// Runs inside a transaction of the caller, who rolls back on an error: either everything is set up or nothing.
     func run(_ tables: [TableSchema]) throws(SinkError) {
-        if let error = nameProblems(of: tables).error(.configuration) { throw error }
         try state.create()
         try checkIdentity()
         let verdicts = try verdicts(tables)
@@ -38,7 +43,7 @@ struct SQLiteSetup {
             return TablePlan(
                 table: table.ref,
                 sinkName: table.sinkName,
-                columns: SQLiteColumn.all(of: table, audit: config.auditColumns).map {
+                columns: SQLiteColumn.all(of: table, config).map {
                     TablePlan.Column(name: $0.name, type: $0.declaredType)
                 },
                 statements: verdict.statements,
@@ -100,7 +105,7 @@ struct SQLiteSetup {
     }
 
     private func creation(of table: TableSchema) -> [String] {
-        var parts = SQLiteColumn.all(of: table, audit: config.auditColumns).map(\.definition)
+        var parts = SQLiteColumn.all(of: table, config).map(\.definition)
         if table.hasKey {
             // A single INTEGER column becomes SQLite's own row number this way: one tree instead of two.
             let key = table.key.map { table.columns[$0].name.quotedIdentifier }.joined(separator: ", ")
@@ -161,7 +166,7 @@ struct SQLiteSetup {
             differences.append(TableDifference(table: table.ref, cause: cause, remedy: remedy))
         }
         var extra = there.columns
-        for wanted in SQLiteColumn.all(of: table, audit: config.auditColumns) {
+        for wanted in SQLiteColumn.all(of: table, config) {
             let quoted = wanted.name.quotedIdentifier
             guard let place = extra.firstIndex(where: { $0.name.sqliteFolded == wanted.name.sqliteFolded }) else {
                 add("column \(quoted) is missing", "ALTER TABLE \(name) ADD COLUMN \(quoted) \(wanted.declaredType);")

@@ -22,7 +22,7 @@ public final class SQLiteSink: Sink {
     )
 
     private let config: SQLiteConfig
-    private let binder = SQLiteBinder()
+    private let binder: SQLiteBinder
     private var fold = FoldIndex()
     /// The open connection; tests look at it.
     private(set) var connection: SQLiteConnection?
@@ -36,6 +36,7 @@ public final class SQLiteSink: Sink {
     /// Checks the settings; touches nothing outside.
     public init(_ config: SinkConfig) throws(SinkError) {
         self.config = try SQLiteConfig(config)
+        binder = SQLiteBinder(config.onUnrepresentable)
     }
 
     /// The file, with its directory.
@@ -101,6 +102,8 @@ public final class SQLiteSink: Sink {
     /// Creates the file, the state tables and the missing tables, in one transaction; reports every difference at once.
     public func setup(_ tables: [TableSchema], for pipeline: PipelineIdentity) async throws(SinkError) {
         try SQLiteFileCheck.requireDirectory(config)
+        // Before there is a file: what is refused leaves nothing behind.
+        try SQLiteSetup.refuseNames(of: tables, config)
         writers.removeAll()
         let connection = try open(creating: true)
         do throws(SinkError) {
@@ -182,6 +185,29 @@ public final class SQLiteSink: Sink {
         return result(batch, durable: stored)
     }
 
+    /// Keeps lines in `dbmazz_dead_letter`, within the open unit if there is one.
+    public func storeDeadLetters(_ lines: [String], of pipeline: String) async throws(SinkError) {
+        let (connection, _) = try ready()
+        let state = SQLiteState(connection: connection)
+        guard connection.isInTransaction else {
+            return try inTransaction(connection, "store dead letters") { () throws(SinkError) in
+                try state.storeDeadLetters(lines, pipeline)
+            }
+        }
+        do throws(SinkError) {
+            try state.storeDeadLetters(lines, pipeline)
+        } catch {
+            rollBack(connection)
+            throw error
+        }
+    }
+
+    /// Reads `dbmazz_dead_letter`.
+    public func deadLetters(of pipeline: String) async throws(SinkError) -> [String] {
+        guard try SQLiteFileCheck.exists(config) else { return [] }
+        return try SQLiteState(connection: try open(creating: false)).deadLetters(pipeline)
+    }
+
     /// Rolls back what is open.
     public func discardOpenUnit() async {
         if let connection { rollBack(connection) }
@@ -194,7 +220,15 @@ public final class SQLiteSink: Sink {
     }
 
     private func result(_ batch: CdcBatch, durable: SourcePosition?) -> SinkResult {
-        SinkResult(recordsWritten: batch.changeCount, bytesWritten: batch.tupleBytes, durablePosition: durable)
+        var result = SinkResult(
+            recordsWritten: batch.selectedCount,
+            bytesWritten: batch.tupleBytes,
+            durablePosition: durable
+        )
+        if config.onUnrepresentable != .error {
+            result.substitutions = writers.values.flatMap { $0.takeSubstitutions() }
+        }
+        return result
     }
 
     private func begin(_ batch: CdcBatch, _ connection: SQLiteConnection, deadline: ContinuousClock.Instant)
@@ -212,6 +246,7 @@ public final class SQLiteSink: Sink {
                 cause: "\(config.path) was renamed or removed while it was in use",
                 remedy: "put it back and start the daemon again"
             )
+            .ofTarget
         }
         let left = max(.zero, min(deadline - .now, SQLiteConnection.longestLockWait))
         sqlite3_busy_timeout(connection.handle, Int32(left / .milliseconds(1)))
@@ -220,26 +255,34 @@ public final class SQLiteSink: Sink {
 
     private func lostUnit() -> SinkError {
         SinkError(
-            .permanent,
+            .retriable,
             operation: "write",
             cause: "the unit's first part is no longer in an open transaction",
-            remedy: "send the unit again from its beginning"
+            remedy: "sending the unit again from its beginning"
         )
+        .ofTarget
     }
 
     private func apply(_ batch: CdcBatch, _ connection: SQLiteConnection) throws(SinkError) {
         guard !batch.isEmpty else { return }
         var now = Timestamp.iso(milliseconds: Timestamp.nowMilliseconds())
+        var refusals = SQLiteRefusals(areWanted: config.findsAllRefusals)
         for table in batch.touchedTables {
             let writer = try writer(for: batch.tables[Int(table)], connection)
             // Inserts alone have nothing to fold. Soft deletes are written one by one, so that a row that was inserted and
             // deleted in one batch is left as marked as in two.
             let folds = config.deleteMode == .hard && !batch.hasOnlyInserts(table)
             fold.build(batch, table: table, folding: folds)
-            try SQLiteSink.withBytes(of: &now) { bytes throws(SinkError) in
-                try writer.apply(SQLiteTableWriter.Context(batch: batch, fold: fold, syncedAt: bytes))
+            do throws(SinkError) {
+                try SQLiteSink.withBytes(of: &now) { bytes throws(SinkError) in
+                    try writer.apply(SQLiteTableWriter.Context(batch: batch, fold: fold, syncedAt: bytes))
+                }
+            } catch {
+                // The other tables are tried in the same attempt.
+                try refusals.note(error, connection)
             }
         }
+        try refusals.finish()
     }
 
     private func writer(for table: TableSchema, _ connection: SQLiteConnection) throws(SinkError) -> SQLiteTableWriter {
@@ -252,6 +295,7 @@ public final class SQLiteSink: Sink {
                 cause: "the table was not set up",
                 remedy: "restart the daemon"
             )
+            .ofTarget
         }
         let writer = SQLiteTableWriter(table, connection: connection, binder: binder, config: config)
         writers[table.ref] = writer
@@ -299,6 +343,7 @@ public final class SQLiteSink: Sink {
                 cause: "somebody else moved the position of pipeline \"\(pipeline ?? "")\" in \(config.path)",
                 remedy: "stop the other daemon that writes this file, or set SINK_PIPELINE to another name"
             )
+            .ofTarget
         }
     }
 
@@ -348,6 +393,7 @@ public final class SQLiteSink: Sink {
                 cause: "the sink was not set up",
                 remedy: "call setup first"
             )
+            .ofTarget
         }
         // Not created: a file that is gone took its rows with it.
         let connection = try open(creating: false)

@@ -5,6 +5,7 @@ internal import CdcCore
 struct SQLiteState {
     static let positionTable = "dbmazz_position"
     static let tableTable = "dbmazz_table"
+    static let deadLetterTable = "dbmazz_dead_letter"
 
     let connection: SQLiteConnection
 
@@ -166,6 +167,47 @@ struct SQLiteState {
             operation: "read position"
         )
         return rows.count == names.count
+    }
+
+    // MARK: Dead letters
+
+    /// Keeps lines of dead letters, in their order.
+    func storeDeadLetters(_ lines: [String], _ pipeline: String) throws(SinkError) {
+        let operation = "store dead letters"
+        try connection.execute(
+            """
+            CREATE TABLE IF NOT EXISTS \(SQLiteState.deadLetterTable)(
+                id INTEGER PRIMARY KEY, pipeline TEXT NOT NULL, line TEXT NOT NULL
+            ) STRICT
+            """,
+            operation: operation
+        )
+        let sql = "INSERT INTO \(SQLiteState.deadLetterTable)(pipeline, line) VALUES(?1, ?2)"
+        let statement = try connection.prepare(sql, operation: operation)
+        for line in lines {
+            statement.bind(1, copying: pipeline)
+            statement.bind(2, copying: line)
+            let code = sqlite3_step(statement.handle)
+            sqlite3_reset(statement.handle)
+            guard code == SQLITE_DONE else { throw connection.error(operation) }
+        }
+    }
+
+    /// The lines of a pipeline's dead letters; none where there is no table.
+    func deadLetters(_ pipeline: String) throws(SinkError) -> [String] {
+        let operation = "read dead letters"
+        let exists = try connection.rows(
+            "SELECT 1 FROM sqlite_schema WHERE type='table' AND name=?1",
+            [SQLiteState.deadLetterTable],
+            operation: operation
+        )
+        guard !exists.isEmpty else { return [] }
+        return try connection.rows(
+            "SELECT line FROM \(SQLiteState.deadLetterTable) WHERE pipeline=?1 ORDER BY id",
+            [pipeline],
+            operation: operation
+        )
+        .compactMap { $0[0] }
     }
 
     private func corrupt(_ table: String, _ pipeline: String) -> SinkError {

@@ -9,6 +9,8 @@ final class SQLiteTableWriter {
     private let binder: SQLiteBinder
     private let encodings: [SQLiteEncoding]
     private let isKey: [Bool]
+    private var substitutes: SQLiteSubstitutes
+    private var refusals: SQLiteRefusals
 
     private var insert: SQLiteStatement?
     private var upsert: SQLiteStatement?
@@ -32,7 +34,7 @@ final class SQLiteTableWriter {
         self.binder = binder
         sql = SQLiteStatements(schema: schema, hasAudit: config.auditColumns, deleteMode: config.deleteMode)
         encodings = schema.columns.indices.map {
-            SQLiteEncoding(schema.columns[$0].type, isKey: schema.key.contains($0))
+            SQLiteEncoding(schema.columns[$0].type, isKey: schema.key.contains($0), config.onUnrepresentable)
         }
         isKey = schema.columns.indices.map { schema.key.contains($0) }
         scatteredKey = schema.key.first.flatMap { [encodings] column in
@@ -42,7 +44,12 @@ final class SQLiteTableWriter {
             }
         }
         shape = UpdateShape(columnCount: schema.columns.count)
+        substitutes = SQLiteSubstitutes(config.onUnrepresentable, schema)
+        refusals = SQLiteRefusals(areWanted: config.findsAllRefusals)
     }
+
+    /// What was changed since this was asked last.
+    func takeSubstitutions() -> [ValueSubstitution] { substitutes.take() }
 
     /// What every row of a batch has in common.
     struct Context {
@@ -57,9 +64,20 @@ final class SQLiteTableWriter {
     /// Does what the fold index says, in its order, or with neighbouring keys together where the order is free.
     func apply(_ context: Context) throws(SinkError) {
         if let column = scatteredKey, order.build(context.fold, of: context.batch, column: column) {
-            for place in order.places { try apply(context.fold.items[Int(place)], context) }
+            for place in order.places { try attempt(context.fold.items[Int(place)], context) }
         } else {
-            for item in context.fold.items { try apply(item, context) }
+            for item in context.fold.items { try attempt(item, context) }
+        }
+        try refusals.finish()
+    }
+
+    /// Applies an item; where rows may be given up, one that is refused does not keep the others from being looked at.
+    @inline(__always)
+    private func attempt(_ item: FoldIndex.Item, _ context: Context) throws(SinkError) {
+        do throws(SinkError) {
+            try apply(item, context)
+        } catch {
+            try refusals.note(error, connection)
         }
     }
 
@@ -308,6 +326,7 @@ final class SQLiteTableWriter {
             if isKey[column] && cell.isNull { throw .nullKey }
             try binder.bind(statement, parameter, cell, encodings[column], of: context.batch)
         } catch {
+            if substitutes.bind(error, statement, parameter, column) { return }
             throw unbound(error, column, item, context)
         }
     }
@@ -350,7 +369,9 @@ final class SQLiteTableWriter {
     }
 
     private func failure(_ operation: String, _ item: FoldIndex.Item, _ context: Context) -> SinkError {
-        connection.error(operation, table: schema.ref, lsn: lsn(item, context))
+        var error = connection.error(operation, table: schema.ref, lsn: lsn(item, context))
+        error.changes = [Int(item.change)]
+        return error
     }
 
     private func error(
@@ -361,7 +382,7 @@ final class SQLiteTableWriter {
         cause: String,
         remedy: String
     ) -> SinkError {
-        SinkError(
+        var error = SinkError(
             kind,
             operation: operation,
             table: schema.ref,
@@ -369,6 +390,8 @@ final class SQLiteTableWriter {
             cause: cause,
             remedy: remedy
         )
+        error.changes = [Int(item.change)]
+        return error
     }
 
     private func missingRow(_ operation: String, _ item: FoldIndex.Item, _ context: Context) -> SinkError {
@@ -395,8 +418,18 @@ final class SQLiteTableWriter {
             error(.permanent, "bind value", item, context, cause: cause, remedy: remedy)
         }
         let policy =
-            "SINK_ON_UNREPRESENTABLE=error stops here: correct the row at the source, or leave the column out of "
+            "SINK_ON_UNREPRESENTABLE=\(substitutes.policy.rawValue) refuses the row: correct it at the source, or leave the column out of "
         return switch problem {
+        case .notANumber:
+            refused(
+                "column \"\(name)\" (\(type)) holds NaN, which is no number here",
+                policy + "the publication; null, or text before the table is made, hold it"
+            )
+        case .negativeZero:
+            refused(
+                "column \"\(name)\" (\(type)) holds -0, which is 0 here",
+                policy + "the publication; clamp makes it 0"
+            )
         case .notUTF8:
             refused("column \"\(name)\" (\(type)) holds bytes that are not UTF-8", policy + "the publication")
         case .tooLong:

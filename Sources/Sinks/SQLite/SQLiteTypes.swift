@@ -20,11 +20,14 @@ enum SQLiteEncoding: Sendable {
     ///
     /// A key is compared by bytes, as the source's stream names it: -0 and 0 are two texts but one number, therefore
     /// floating point keys are text.
-    init(_ type: DataType, isKey: Bool) {
+    ///
+    /// With `SINK_ON_UNREPRESENTABLE=text` other floating point columns are text, too; with `null` and `clamp` they hold numbers
+    /// alone, which the binder sees to.
+    init(_ type: DataType, isKey: Bool, _ policy: UnrepresentablePolicy) {
         switch type {
         case .boolean: self = .boolean
         case .int16, .int32, .int64, .uint32: self = .integer
-        case .float32, .float64: self = isKey ? .ascii : .real
+        case .float32, .float64: self = isKey || policy == .text ? .ascii : .real
         case .bytes: self = .blob
         // An xid8 can exceed 63 bits; SQLite's numbers hold no decimal exactly.
         case .uint64, .decimal, .uuid, .date, .time, .timestamp, .timestampTz: self = .ascii
@@ -51,18 +54,18 @@ struct SQLiteColumn {
     let isNullable: Bool
 
     /// The columns that the sink's table has: the source's, then the audit columns.
-    static func all(of table: TableSchema, audit: Bool) -> [SQLiteColumn] {
+    static func all(of table: TableSchema, _ config: SQLiteConfig) -> [SQLiteColumn] {
         var columns = table.columns.indices.map { index in
             let column = table.columns[index]
             let isKey = table.key.contains(index)
             return SQLiteColumn(
                 name: column.name,
-                declaredType: SQLiteEncoding(column.type, isKey: isKey).declaredType,
+                declaredType: SQLiteEncoding(column.type, isKey: isKey, config.onUnrepresentable).declaredType,
                 isKey: isKey,
                 isNullable: !isKey && column.isNullable
             )
         }
-        guard audit else { return columns }
+        guard config.auditColumns else { return columns }
         for column in AuditColumn.allCases {
             columns.append(
                 SQLiteColumn(name: column.rawValue, declaredType: column.declaredType, isKey: false, isNullable: true)

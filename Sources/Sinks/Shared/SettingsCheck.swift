@@ -41,6 +41,13 @@ struct SettingsCheck {
         if config.auditColumns { add("\(sink) has no audit columns: remove SINK_AUDIT_COLUMNS=true") }
     }
 
+    /// Refuses policies for values that mean nothing to the sink.
+    mutating func require(_ policies: [UnrepresentablePolicy], of config: SinkConfig) {
+        guard !policies.contains(config.onUnrepresentable) else { return }
+        let known = policies.map(\.rawValue).joined(separator: ", ")
+        add("\(sink) knows SINK_ON_UNREPRESENTABLE=\(known): remove \(config.onUnrepresentable.rawValue)")
+    }
+
     /// Notes that the sink does not know a variable that is set.
     mutating func refuse(_ variable: String, isSet: Bool) {
         if isSet { add("\(sink) has no \(variable): remove it") }

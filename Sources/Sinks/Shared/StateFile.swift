@@ -16,24 +16,7 @@ struct StateFile {
 
     init(directory: String, pipeline: String) {
         self.directory = directory
-        path = "\(directory)/\(StateFile.fileName(pipeline)).state"
-    }
-
-    /// Letters, digits and `._-` stay; every other byte becomes `%` and two digits, so that names stay apart.
-    static func fileName(_ pipeline: String) -> String {
-        var name = ""
-        for byte in pipeline.utf8 {
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "-"):
-                name.append(Character(Unicode.Scalar(byte)))
-            case UInt8(ascii: ".") where !name.isEmpty:
-                name.append(".")
-            default:
-                name += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
-            }
-        }
-        return name
+        path = "\(directory)/\(pipeline.asFileName).state"
     }
 
     /// Throws unless files can be made in the directory.

@@ -12,6 +12,9 @@ final class StdoutEncoder {
     private let sourcePrefix: [UInt8]
     private let forms: [Form]
     private let allColumns: [Int]
+    /// Whether NULL takes the place of what is not UTF-8.
+    private let writesNull: Bool
+    private var substituted: [Int]
 
     /// How values of a column look in JSON.
     private enum Form {
@@ -28,8 +31,10 @@ final class StdoutEncoder {
         case unreadable(column: Int)
     }
 
-    init(_ schema: TableSchema) {
+    init(_ schema: TableSchema, _ policy: UnrepresentablePolicy = .error) {
         self.schema = schema
+        writesNull = policy == .null
+        substituted = Array(repeating: 0, count: schema.columns.count)
         names = schema.columns.map { StdoutEncoder.quoted($0.name) }
         members = names.map { $0 + [UInt8(ascii: ":")] }
         allColumns = Array(schema.columns.indices)
@@ -51,6 +56,15 @@ final class StdoutEncoder {
         let buffer = JSONBuffer()
         Array(name.utf8).withUnsafeBytes { buffer.append(string: $0) }
         return Array(buffer.bytes)
+    }
+
+    /// What was changed since this was asked last.
+    func takeSubstitutions() -> [ValueSubstitution] {
+        guard writesNull else { return [] }
+        defer { for column in allColumns { substituted[column] = 0 } }
+        return allColumns.filter { substituted[$0] > 0 }.map {
+            ValueSubstitution(table: schema.ref, column: schema.columns[$0].name, count: substituted[$0])
+        }
     }
 
     /// Appends one line.
@@ -176,8 +190,12 @@ final class StdoutEncoder {
         case .base64:
             guard output.append(base64OfHexadecimal: bytes) else { throw .unreadable(column: column) }
         case .number, .boolean, .string:
-            guard TextCheck.isUTF8(bytes) else { throw .notUTF8(column: column) }
-            output.append(string: bytes)
+            if TextCheck.isUTF8(bytes) { return output.append(string: bytes) }
+            guard writesNull, schema.columns[column].isNullable, !schema.key.contains(column) else {
+                throw .notUTF8(column: column)
+            }
+            substituted[column] += 1
+            output.append("null")
         }
     }
 

@@ -21,6 +21,7 @@ public final class StdoutSink: Sink {
     private let file: Int32
     private let target: FileOutput
     private let stateDirectory: String
+    private let policy: UnrepresentablePolicy
     private let output = JSONBuffer()
     /// Whether the buffer's first bytes are the rest of a line whose beginning is printed.
     private var beginsInsideLine = false
@@ -43,10 +44,12 @@ public final class StdoutSink: Sink {
         var check = SettingsCheck(sink: StdoutSink.name)
         check.refuseServerSettings(of: config)
         check.refuseTableSettings(of: config)
+        check.require([.error, .null], of: config)
         try check.finish()
         self.file = file
         target = FileOutput(file)
         stateDirectory = config.stateDirectory
+        policy = config.onUnrepresentable
     }
 
     /// Checks that standard output is open and the state directory can be written.
@@ -101,20 +104,47 @@ public final class StdoutSink: Sink {
     /// A batch that failed goes on where it stopped when it is repeated.
     public func writeBatch(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) -> SinkResult {
         let now = Timestamp.nowMilliseconds()
-        for index in resume(batch)..<batch.changeCount {
+        for index in resume(batch)..<batch.changeCount where batch.isSelected(index) {
             let change = batch.change(index)
-            try encode(change, of: batch, now: now, deadline)
+            do throws(SinkError) {
+                try encode(change, of: batch, now: now, deadline)
+            } catch {
+                var error = error
+                if error.kind == .permanent { error.changes = [index] }
+                throw error
+            }
             interrupted?.changes = index + 1
             if output.count >= StdoutSink.flushSize { try flush(deadline) }
         }
         try flush(deadline)
         interrupted = nil
         if batch.commitsUnit, let position = batch.position { written = position }
-        return SinkResult(
-            recordsWritten: batch.changeCount,
+        var result = SinkResult(
+            recordsWritten: batch.selectedCount,
             bytesWritten: batch.tupleBytes,
             durablePosition: batch.commitsUnit ? written : nil
         )
+        if policy != .error { result.substitutions = encoders.values.flatMap { $0.takeSubstitutions() } }
+        return result
+    }
+
+    /// Encodes the batch's changes and prints nothing.
+    public func rehearse(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) {
+        let begin = output.count
+        defer { output.truncate(to: begin) }
+        for index in batch.selectedChanges {
+            let change = batch.change(index)
+            let encoder = encoder(for: batch.tables[Int(change.table)])
+            do throws(StdoutEncoder.Problem) {
+                try encoder.encode(change, of: batch, now: 0, to: output)
+            } catch {
+                var error = refusal(error, encoder.schema, lsn: batch.version(of: change).commitLSN)
+                error.changes = [index]
+                throw error
+            }
+            output.truncate(to: begin)
+        }
+        _ = encoders.values.map { $0.takeSubstitutions() }
     }
 
     /// The first change that is neither printed nor in the buffer.
@@ -162,7 +192,7 @@ public final class StdoutSink: Sink {
 
     private func encoder(for table: TableSchema) -> StdoutEncoder {
         if let encoder = encoders[table.ref], encoder.schema === table { return encoder }
-        let encoder = StdoutEncoder(table)
+        let encoder = StdoutEncoder(table, policy)
         encoders[table.ref] = encoder
         return encoder
     }
@@ -212,8 +242,9 @@ public final class StdoutSink: Sink {
                 lsn: lsn,
                 cause: "column \"\(schema.columns[column].name)\" (\(schema.columns[column].postgresType.name)) holds "
                     + "bytes that are not UTF-8",
-                remedy: "SINK_ON_UNREPRESENTABLE=error stops here: correct the row at the source, or leave the column "
-                    + "out of the publication"
+                remedy:
+                    "SINK_ON_UNREPRESENTABLE=\(policy.rawValue) refuses the row: correct it at the source, or leave the "
+                    + "column out of the publication"
             )
         case .unreadable(let column):
             SinkError(

@@ -1,0 +1,222 @@
+internal import CdcCore
+internal import HTTPClient
+
+/// The sink's own two tables: how far each pipeline is, and which table of the source each table here is.
+///
+/// Both only grow, by rows whose `revision` counts up; the last one counts.
+struct ClickHouseState {
+    static let positionTable = "dbmazz_position"
+    static let tableTable = "dbmazz_table"
+
+    let client: ClickHouseClient
+    let config: ClickHouseConfig
+
+    /// A table of the source as it is registered here.
+    struct Registration {
+        let sinkTable: String
+        let consistentPoint: LSN?
+        let sourceOID: UInt32?
+    }
+
+    /// A pipeline's row.
+    struct Position {
+        var source: SourceIdentity
+        var position: SourcePosition?
+        var batchEnds: [BatchEnd] = []
+        var revision: UInt64 = 0
+    }
+
+    private func name(_ table: String) -> String {
+        "\(config.database.clickhouseIdentifier).\(table.clickhouseIdentifier)"
+    }
+
+    private var engine: String { (config.cluster == nil ? "" : "Replicated") + "ReplacingMergeTree(revision)" }
+
+    /// The statements that make the two tables.
+    var createStatements: [String] {
+        let cluster = ClickHouseLayout.onCluster(config.cluster)
+        let settings = ClickHouseLayout.tableSettings(config.cluster)
+        return [
+            """
+            CREATE TABLE IF NOT EXISTS \(name(ClickHouseState.positionTable))\(cluster)
+            (
+                pipeline String, system_identifier String, timeline UInt32, slot String, lsn String, commit_lsn String,
+                batch_ends Array(Tuple(UInt64, UInt64)), revision UInt64, updated_at DateTime64(3, 'UTC') DEFAULT now64(3)
+            )
+            ENGINE = \(engine) ORDER BY pipeline SETTINGS \(settings)
+            """,
+            """
+            CREATE TABLE IF NOT EXISTS \(name(ClickHouseState.tableTable))\(cluster)
+            (
+                pipeline String, source_schema String, source_table String, sink_table String, consistent_point String,
+                source_oid UInt32, revision UInt64, updated_at DateTime64(3, 'UTC') DEFAULT now64(3)
+            )
+            ENGINE = \(engine) ORDER BY (pipeline, source_schema, source_table) SETTINGS \(settings)
+            """,
+        ]
+    }
+
+    func create() throws(SinkError) {
+        for statement in createStatements { try client.run(statement, operation: "create state tables") }
+    }
+
+    /// Whether the two tables are there.
+    func exists() throws(SinkError) -> Bool {
+        let names = [ClickHouseState.positionTable, ClickHouseState.tableTable].map(\.clickhouseLiteral)
+        let rows = try client.rows(
+            "SELECT count() FROM system.tables WHERE database = \(config.database.clickhouseLiteral) "
+                + "AND name IN (\(names.joined(separator: ", ")))",
+            operation: "read position"
+        )
+        return rows.first?.first == "2"
+    }
+
+    // MARK: Position
+
+    /// The pipeline's row; nil where there is none.
+    func position(_ pipeline: String) throws(SinkError) -> Position? {
+        let operation = "read position"
+        let rows = try client.rows(
+            """
+            SELECT system_identifier, timeline, slot, lsn, commit_lsn, revision,
+                arrayStringConcat(arrayMap(e -> concat(toString(e.1), ':', toString(e.2)), batch_ends), ',')
+            FROM \(name(ClickHouseState.positionTable)) WHERE pipeline = \(pipeline.clickhouseLiteral)
+            ORDER BY revision DESC LIMIT 1
+            """,
+            operation: operation
+        )
+        guard let row = rows.first?.map({ $0 ?? "" }) else { return nil }
+        guard row.count == 7, let timeline = UInt32(row[1]), let revision = UInt64(row[5]) else {
+            throw corrupt(ClickHouseState.positionTable, pipeline)
+        }
+        var found = Position(
+            source: SourceIdentity(systemIdentifier: row[0], timeline: timeline, slot: row[2]),
+            revision: revision
+        )
+        if !row[3].isEmpty || !row[4].isEmpty {
+            guard let end = LSN(row[3]), let commit = LSN(row[4]) else {
+                throw corrupt(ClickHouseState.positionTable, pipeline)
+            }
+            found.position = SourcePosition(commitLSN: commit, endLSN: end)
+        }
+        for end in row[6].split(separator: ",") {
+            let numbers = end.split(separator: ":").compactMap { UInt64($0) }
+            guard numbers.count == 2 else { throw corrupt(ClickHouseState.positionTable, pipeline) }
+            found.batchEnds.append(BatchEnd(commitLSN: LSN(rawValue: numbers[0]), ordinal: numbers[1]))
+        }
+        return found
+    }
+
+    /// The greatest revision of a pipeline; 0 for none.
+    func revision(_ pipeline: String) throws(SinkError) -> UInt64 {
+        let rows = try client.rows(
+            "SELECT max(revision) FROM \(name(ClickHouseState.positionTable)) "
+                + "WHERE pipeline = \(pipeline.clickhouseLiteral)",
+            operation: "read position"
+        )
+        return rows.first?.first?.flatMap { UInt64($0) } ?? 0
+    }
+
+    /// Adds a pipeline's next row.
+    func store(_ position: Position, _ pipeline: String, deadline: ContinuousClock.Instant) throws(SinkError) {
+        var row = ClickHouseBuffer()
+        row.append(string: pipeline)
+        row.append(string: position.source.systemIdentifier)
+        row.append(position.source.timeline)
+        row.append(string: position.source.slot)
+        row.append(string: position.position?.endLSN.description ?? "")
+        row.append(string: position.position?.commitLSN.description ?? "")
+        row.append(length: position.batchEnds.count)
+        for end in position.batchEnds {
+            row.append(end.commitLSN.rawValue)
+            row.append(end.ordinal)
+        }
+        row.append(position.revision)
+        try client.insert(
+            "INSERT INTO \(name(ClickHouseState.positionTable)) "
+                + "(pipeline, system_identifier, timeline, slot, lsn, commit_lsn, batch_ends, revision)",
+            row.bytes,
+            .none,
+            token: "\(pipeline):\(position.revision)",
+            operation: "store position",
+            lsn: position.position?.commitLSN,
+            deadline: deadline
+        )
+    }
+
+    // MARK: Tables
+
+    /// The tables registered for a pipeline.
+    func registrations(_ pipeline: String) throws(SinkError) -> [TableRef: Registration] {
+        let rows = try client.rows(
+            """
+            SELECT source_schema, source_table, sink_table, consistent_point, source_oid
+            FROM \(name(ClickHouseState.tableTable)) FINAL WHERE pipeline = \(pipeline.clickhouseLiteral)
+            """,
+            operation: "read copy state"
+        )
+        var found: [TableRef: Registration] = [:]
+        for row in rows.map({ $0.map { $0 ?? "" } }) {
+            guard row.count == 5, let oid = UInt32(row[4]) else {
+                throw corrupt(ClickHouseState.tableTable, pipeline)
+            }
+            let point = LSN(row[3])
+            guard row[3].isEmpty || point != nil else { throw corrupt(ClickHouseState.tableTable, pipeline) }
+            found[TableRef(schema: row[0], name: row[1])] = Registration(
+                sinkTable: row[2],
+                consistentPoint: point,
+                sourceOID: oid == 0 ? nil : oid
+            )
+        }
+        return found
+    }
+
+    /// Which other pipeline has a table here, by the table's name.
+    func owners(besides pipeline: String) throws(SinkError) -> [[UInt8]: String] {
+        let rows = try client.rows(
+            "SELECT sink_table, any(pipeline) FROM \(name(ClickHouseState.tableTable)) "
+                + "WHERE pipeline != \(pipeline.clickhouseLiteral) GROUP BY sink_table",
+            operation: "read copy state"
+        )
+        return Dictionary(rows.map { (Array(($0[0] ?? "").utf8), $0[1] ?? "") }) { first, _ in first }
+    }
+
+    /// Registers tables, with how far their copy is: nil where it is not complete.
+    func register(_ tables: [TableSchema], at point: LSN?, _ pipeline: String) throws(SinkError) {
+        guard !tables.isEmpty else { return }
+        let rows = try client.rows(
+            "SELECT max(revision) FROM \(name(ClickHouseState.tableTable)) "
+                + "WHERE pipeline = \(pipeline.clickhouseLiteral)",
+            operation: "read copy state"
+        )
+        let revision = (rows.first?.first?.flatMap { UInt64($0) } ?? 0) + 1
+        var body = ClickHouseBuffer()
+        for table in tables {
+            body.append(string: pipeline)
+            body.append(string: table.ref.schema)
+            body.append(string: table.ref.name)
+            body.append(string: table.sinkName)
+            body.append(string: point?.description ?? "")
+            body.append(table.oid)
+            body.append(revision)
+        }
+        try client.insert(
+            "INSERT INTO \(name(ClickHouseState.tableTable)) "
+                + "(pipeline, source_schema, source_table, sink_table, consistent_point, source_oid, revision)",
+            body.bytes,
+            .none,
+            token: "\(pipeline):\(revision):\(point?.description ?? "")",
+            operation: "store copy state",
+            deadline: .now + .seconds(60)
+        )
+    }
+
+    private func corrupt(_ table: String, _ pipeline: String) -> SinkError {
+        SinkError(
+            .permanent,
+            operation: "read position",
+            cause: "the row of pipeline \"\(pipeline)\" in \(config.database).\(table) is not as it was written",
+            remedy: "restore the database from a backup, or drop its tables and the slot and copy anew"
+        ).ofTarget
+    }
+}

@@ -1,0 +1,465 @@
+internal import CdcCore
+internal import HTTPClient
+
+/// Writes the changes of one table: folded by key, whole rows with their versions, one insert a segment.
+///
+/// A row that comes again has the same version and the same content, so that nothing depends on whether it was there.
+/// What a change does not carry is taken from an earlier change of the same batch, else from the row that the target has.
+final class ClickHouseTableWriter {
+    let layout: ClickHouseLayout
+    private let client: ClickHouseClient
+    private let encoder: ClickHouseEncoder
+    private let deleteMode: DeleteMode
+    private let cluster: String?
+    private let statement: String
+    private let body: BodyWriter
+    private var row = ClickHouseBuffer()
+    private var substitutions: [Int: Int] = [:]
+    /// Copied rows of a table without a key, which have no other number.
+    private var copied: UInt64 = 0
+
+    /// What a call writes, and for whom.
+    struct Context {
+        let batch: CdcBatch
+        let table: UInt32
+        let pipeline: String
+        /// Distinguishes attempts to copy, which may send the same rows into a table that was emptied in between.
+        let attempt: UInt64
+        let deadline: ContinuousClock.Instant
+    }
+
+    /// More in one insert would be cut into blocks by the server, which commit one by one.
+    private static let insertBytes = 128 << 20
+    private static let insertRows = 500_000
+
+    init(
+        _ layout: ClickHouseLayout,
+        client: ClickHouseClient,
+        config: ClickHouseConfig,
+        encoder: ClickHouseEncoder,
+        body: BodyWriter
+    ) {
+        self.layout = layout
+        self.client = client
+        self.encoder = encoder
+        self.body = body
+        deleteMode = config.deleteMode
+        cluster = config.cluster
+        statement = layout.insertStatement
+    }
+
+    /// What was changed since the last call, because the columns cannot hold it.
+    func takeSubstitutions() -> [ValueSubstitution] {
+        defer { substitutions.removeAll() }
+        return substitutions.map { column, count in
+            ValueSubstitution(table: layout.ref, column: layout.columns[column].name, count: count)
+        }
+    }
+
+    func beginCopy() { copied = 0 }
+
+    // MARK: Segments
+
+    private struct Insert {
+        var rows = 0
+        var first: RowVersion?
+        var last: RowVersion?
+        var hash: UInt64 = 0
+        var number = 0
+    }
+
+    private var insert = Insert()
+    private var refused: [(change: Int, error: SinkError)] = []
+
+    /// Writes what the batch has of the table.
+    ///
+    /// - Throws: a permanent error that names every change refused, before any of its rows was sent.
+    func write(_ context: Context, _ fold: inout FoldIndex) throws(SinkError) {
+        let batch = context.batch
+        fold.build(batch, table: context.table, folding: !batch.hasOnlyInserts(context.table))
+        insert = Insert()
+        refused.removeAll()
+        row.reset()
+        body.reset()
+        var begin = 0
+        while begin < fold.items.count {
+            var end = begin
+            while end < fold.items.count, fold.items[end].outcome != .truncate { end += 1 }
+            if end > begin { try write(begin..<end, context, fold) }
+            try finishInsert(context)
+            if end < fold.items.count {
+                try truncate(batch.version(of: batch.change(Int(fold.items[end].change))), context)
+            }
+            begin = end + 1
+        }
+        if batch.isCopy, !layout.schema.hasKey { copied += UInt64(fold.items.count) }
+    }
+
+    private func write(_ items: Range<Int>, _ context: Context, _ fold: FoldIndex) throws(SinkError) {
+        if layout.schema.hasKey {
+            try writeKeyed(items, context, fold)
+        } else {
+            try writeKeyless(items, context, fold)
+        }
+        guard refused.isEmpty else {
+            let sorted = refused.sorted { $0.change < $1.change }
+            var error = sorted[0].error
+            error.changes = sorted.map(\.change)
+            refused.removeAll()
+            throw error
+        }
+    }
+
+    // MARK: Rows with a key
+
+    private func writeKeyed(_ items: Range<Int>, _ context: Context, _ fold: FoldIndex) throws(SinkError) {
+        let lookup = try lookup(items, context, fold)
+        for index in items {
+            let item = fold.items[index]
+            let change = context.batch.change(Int(item.change))
+            let version = context.batch.version(of: change)
+            if let lookup, lookup.isSuperseded(index, version) { continue }
+            if item.outcome == .changeKey { tombstone(ofOldKey: change, version, context) }
+            let isDeletion = item.outcome == .delete
+            let begin = row.count
+            var isWhole = true
+            for column in layout.columns.indices {
+                let cell = fold.cell(item, column, in: context.batch)
+                if isDeletion, deleteMode == .hard, !layout.schema.key.contains(column) {
+                    encoder.appendNothing(as: layout.columns[column].encoding, to: &row)
+                } else if isDeletion, lookup != nil, !layout.schema.key.contains(column), change.oldTuple != .full {
+                    _ = appendKept(column, of: index, lookup, context, fold, item)
+                } else if cell.isUnchanged {
+                    isWhole = appendKept(column, of: index, lookup, context, fold, item) && isWhole
+                } else {
+                    append(cell, column, item, context)
+                }
+            }
+            guard isWhole else {
+                row.truncate(to: begin)
+                refuse(item, missingRow(version))
+                continue
+            }
+            finishRow(change.kind, isDeletion, version)
+            try flushIfLarge(context)
+        }
+    }
+
+    private func append(_ cell: Cell, _ column: Int, _ item: FoldIndex.Item, _ context: Context) {
+        let text = cell.hasBytes ? context.batch.bytes(of: cell) : nil
+        switch encoder.append(text, as: layout.columns[column].encoding, to: &row) {
+        case .written: break
+        case .substituted: substitutions[column, default: 0] += 1
+        case .refused(let problem):
+            let version = context.batch.version(of: context.batch.change(Int(item.change)))
+            refuse(item, refusal(problem, column, version))
+        }
+    }
+
+    /// The row under the old key is gone with the same version as that under the new one.
+    private func tombstone(ofOldKey change: Change, _ version: RowVersion, _ context: Context) {
+        for column in layout.columns.indices {
+            let encoding = layout.columns[column].encoding
+            if layout.schema.key.contains(column) {
+                let cell = context.batch.oldCell(change, column)
+                let text = cell.hasBytes ? context.batch.bytes(of: cell) : nil
+                if case .refused = encoder.append(text, as: encoding, to: &row) {
+                    encoder.appendNothing(as: encoding, to: &row)
+                }
+            } else {
+                encoder.appendNothing(as: encoding, to: &row)
+            }
+        }
+        finishRow(.delete, true, version)
+    }
+
+    private func finishRow(_ kind: ChangeKind, _ isDeletion: Bool, _ version: RowVersion) {
+        let code: UInt8 = isDeletion ? 2 : kind == .insert ? 0 : 1
+        row.append(code)
+        row.append(isDeletion ? 1 : 0 as UInt8)
+        row.append(version.ordinal)
+        row.append(version.commitLSN.rawValue)
+        insert.rows += 1
+        insert.first = insert.first ?? version
+        insert.last = version
+    }
+
+    // MARK: What changes do not carry
+
+    /// Where the values are that an item does not carry.
+    private struct Lookup {
+        /// The item before, by index; -1 for the target's row, -2 for none.
+        var before: [Int]
+        var keys: [Int: [UInt8]] = [:]
+        let first: Int
+        var stored: ClickHouseStoredRows
+
+        /// Whether the target has this change, or a later one of the same row: it comes again after a restart.
+        func isSuperseded(_ item: Int, _ version: RowVersion) -> Bool {
+            var place = item - first
+            guard before[place] != -2 else { return false }
+            while before[place] >= 0 { place = before[place] - first }
+            guard before[place] == -1, let key = keys[place + first], let row = stored.row(key) else { return false }
+            return row.version >= version
+        }
+    }
+
+    /// Finds what incomplete items need; nil where all are complete.
+    private func lookup(_ items: Range<Int>, _ context: Context, _ fold: FoldIndex) throws(SinkError) -> Lookup? {
+        let isSoft = deleteMode == .soft
+        func isIncomplete(_ item: FoldIndex.Item) -> Bool {
+            item.isPartial || (isSoft && item.outcome == .delete)
+        }
+        guard items.contains(where: { isIncomplete(fold.items[$0]) }) else { return nil }
+        var before = Array(repeating: -2, count: items.count)
+        var keys: [Int: [UInt8]] = [:]
+        var latest: [[UInt8]: Int] = [:]
+        for index in items {
+            let item = fold.items[index]
+            let change = context.batch.change(Int(item.change))
+            let new = key(in: context.batch) { fold.cell(item, $0, in: context.batch) }
+            let old =
+                item.outcome == .changeKey
+                ? key(in: context.batch) { context.batch.oldCell(change, $0) } : new
+            if isIncomplete(item) {
+                if let earlier = latest[old] {
+                    before[index - items.lowerBound] = earlier
+                } else {
+                    before[index - items.lowerBound] = -1
+                    keys[index] = old
+                }
+            }
+            if item.outcome == .changeKey { latest[old] = -2 }
+            latest[new] = item.outcome == .delete && !isSoft ? -2 : index
+        }
+        let stored = try ClickHouseStoredRows(
+            Array(Set(keys.values)),
+            of: layout,
+            from: client,
+            deadline: context.deadline
+        )
+        return Lookup(before: before, keys: keys, first: items.lowerBound, stored: stored)
+    }
+
+    private func key(in batch: CdcBatch, _ cell: (Int) -> Cell) -> [UInt8] {
+        var buffer = ClickHouseBuffer()
+        for column in layout.schema.key {
+            let cell = cell(column)
+            _ = encoder.append(
+                cell.hasBytes ? batch.bytes(of: cell) : nil,
+                as: layout.columns[column].encoding,
+                to: &buffer
+            )
+        }
+        return Array(buffer.bytes)
+    }
+
+    /// Appends a value that an item does not carry; false if nobody has it, and then nothing that counts.
+    private func appendKept(
+        _ column: Int,
+        of index: Int,
+        _ lookup: Lookup?,
+        _ context: Context,
+        _ fold: FoldIndex,
+        _ refusing: FoldIndex.Item
+    ) -> Bool {
+        guard let lookup else { return nothing(column) }
+        var place = index
+        while true {
+            let next = lookup.before[place - lookup.first]
+            if next == -1, let key = lookup.keys[place], let stored = lookup.stored.row(key),
+                !stored.isDeleted || deleteMode == .soft
+            {
+                lookup.stored.append(stored.values[column], to: &row)
+                return true
+            }
+            guard next >= 0 else { return nothing(column) }
+            place = next
+            let item = fold.items[place]
+            let cell = fold.cell(item, column, in: context.batch)
+            // A soft delete carries its key alone, and keeps what the row had.
+            if item.outcome == .delete, context.batch.change(Int(item.change)).oldTuple != .full { continue }
+            if cell.isUnchanged { continue }
+            append(cell, column, refusing, context)
+            return true
+        }
+    }
+
+    private func nothing(_ column: Int) -> Bool {
+        encoder.appendNothing(as: layout.columns[column].encoding, to: &row)
+        return false
+    }
+
+    // MARK: Rows without a key
+
+    /// A row's identity is where it was inserted; which of several equal rows a delete takes makes no difference, but the
+    /// same delete has to take the same one when it comes again.
+    private func writeKeyless(_ items: Range<Int>, _ context: Context, _ fold: FoldIndex) throws(SinkError) {
+        let batch = context.batch
+        var hashes: [UInt128] = []
+        for index in items {
+            let change = batch.change(Int(fold.items[index].change))
+            if change.kind == .insert { continue }
+            hashes.append(hash(change, old: true, context))
+        }
+        var bag = try ClickHouseBag(hashes, of: layout, from: client, deadline: context.deadline)
+        for index in items {
+            let item = fold.items[index]
+            let change = batch.change(Int(item.change))
+            var version = batch.version(of: change)
+            if change.kind != .insert {
+                let place = row.count
+                let hash = appendCells(change, old: true, item, context)
+                guard let id = bag.remove(hash, version.number) else {
+                    row.truncate(to: place)
+                    refuse(item, missingRow(version))
+                    continue
+                }
+                row.append(id)
+                row.append(hash)
+                finishRow(.delete, true, version)
+            }
+            if change.kind != .delete {
+                if batch.isCopy { version.ordinal = copied + UInt64(index) + 1 }
+                let hash = appendCells(change, old: false, item, context)
+                row.append(version.number)
+                row.append(hash)
+                bag.add(hash, version.number)
+                finishRow(change.kind, false, batch.version(of: change))
+            }
+            try flushIfLarge(context)
+        }
+    }
+
+    private func hash(_ change: Change, old: Bool, _ context: Context) -> UInt128 {
+        let begin = row.count
+        let hash = appendCells(change, old: old, nil, context)
+        row.truncate(to: begin)
+        return hash
+    }
+
+    private func appendCells(_ change: Change, old: Bool, _ item: FoldIndex.Item?, _ context: Context) -> UInt128 {
+        let begin = row.count
+        for column in layout.columns.indices {
+            let cell = old ? context.batch.oldCell(change, column) : context.batch.newCell(change, column)
+            if let item {
+                append(cell, column, item, context)
+            } else {
+                let text = cell.hasBytes ? context.batch.bytes(of: cell) : nil
+                _ = encoder.append(text, as: layout.columns[column].encoding, to: &row)
+            }
+        }
+        let bytes = UnsafeRawBufferPointer(rebasing: row.bytes[begin...])
+        return UInt128(bytes.hashed(into: 1)) << 64 | UInt128(bytes.hashed(into: 2))
+    }
+
+    // MARK: Sending
+
+    private func flushIfLarge(_ context: Context) throws(SinkError) {
+        if row.count >= 64 << 10 { moveToBody() }
+        // Never with something refused in it.
+        guard refused.isEmpty else { return }
+        if body.plainCount >= ClickHouseTableWriter.insertBytes || insert.rows >= ClickHouseTableWriter.insertRows {
+            try finishInsert(context)
+        }
+    }
+
+    private func moveToBody() {
+        insert.hash = row.bytes.hashed(into: insert.hash)
+        body.append(row.bytes)
+        row.reset()
+    }
+
+    private func finishInsert(_ context: Context) throws(SinkError) {
+        moveToBody()
+        defer {
+            body.reset()
+            insert = Insert(number: insert.number + 1)
+        }
+        guard insert.rows > 0, let first = insert.first, let last = insert.last else { return }
+        body.finish()
+        // Of what is sent, never of a clock: the same rows have the same token, and others never have it.
+        let attempt = context.batch.isCopy ? ":\(context.attempt)" : ""
+        try client.insert(
+            statement,
+            body.bytes,
+            body.method,
+            token: "\(context.pipeline):\(layout.ref):\(first.hexadecimal)-\(last.hexadecimal):\(insert.rows):"
+                + "\(insert.number):\(String(insert.hash, radix: 16))\(attempt)",
+            operation: "insert",
+            table: layout.ref,
+            lsn: last.commitLSN,
+            deadline: context.deadline
+        )
+    }
+
+    /// Removes what is older than the truncate, and leaves what is newer: the truncate may come again.
+    private func truncate(_ version: RowVersion, _ context: Context) throws(SinkError) {
+        let operation = "truncate"
+        try client.awaitGivenUpInserts(operation: operation, table: layout.ref, deadline: context.deadline)
+        let column = AuditColumn.version.rawValue
+        // A bare number of that size would be read as a Float64.
+        let number = "toUInt128('\(version.number)')"
+        let newer = try client.rows(
+            "SELECT 1 FROM \(layout.name) WHERE \(column) > \(number) LIMIT 1",
+            operation: operation,
+            table: layout.ref
+        )
+        let cluster = ClickHouseLayout.onCluster(cluster)
+        try client.run(
+            newer.isEmpty
+                ? "TRUNCATE TABLE \(layout.name)\(cluster)"
+                : "ALTER TABLE \(layout.name)\(cluster) DELETE WHERE \(column) < \(number) SETTINGS mutations_sync = 2",
+            operation: operation,
+            table: layout.ref,
+            deadline: context.deadline
+        )
+        Failpoint.truncateApplied.pass()
+    }
+
+    // MARK: Errors
+
+    private func refuse(_ item: FoldIndex.Item, _ error: @autoclosure () -> SinkError) {
+        guard refused.last?.change != Int(item.change) else { return }
+        refused.append((Int(item.change), error()))
+    }
+
+    private func missingRow(_ version: RowVersion) -> SinkError {
+        SinkError(
+            .permanent,
+            operation: "write row",
+            table: layout.ref,
+            lsn: version.commitLSN,
+            cause: "the row to change is not in table \"\(layout.schema.sinkName)\" at the sink",
+            remedy: "somebody else changed the sink's table: copy it anew"
+        )
+    }
+
+    private func refusal(_ problem: ClickHouseEncoder.Problem, _ column: Int, _ version: RowVersion) -> SinkError {
+        let source = layout.schema.columns[column]
+        let name = "column \"\(source.name)\" (\(source.postgresType.name))"
+        let type = layout.columns[column].type
+        let cause: String
+        var remedy = "correct the row at the source, or set SINK_ON_UNREPRESENTABLE (see the connector's README)"
+        switch problem {
+        case .outOfRange: cause = "\(name) holds a value beyond the range of \(type)"
+        case .notANumber: cause = "\(name) holds NaN, which \(type) does not have"
+        case .arrayShape:
+            cause = "\(name) holds an array of several dimensions or with bounds, which \(type) does not have"
+        case .nullValue:
+            cause = "\(name) is NULL, which \(type) does not have"
+            remedy = "ALTER TABLE \(layout.name) MODIFY COLUMN \(source.name.clickhouseIdentifier) Nullable(\(type));"
+        case .malformed:
+            cause = "\(name) holds what does not read as \(type)"
+            remedy = "report this as an error of dbmazz-sink"
+        }
+        return SinkError(
+            .permanent,
+            operation: "encode row",
+            table: layout.ref,
+            lsn: version.commitLSN,
+            cause: cause,
+            remedy: remedy
+        )
+    }
+}

@@ -1,0 +1,1 @@
+../CdcCoreTests/BatchBuilder.swift
