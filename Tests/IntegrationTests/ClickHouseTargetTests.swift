@@ -6,25 +6,25 @@ extension Integration {
     @Suite("The workload's comparison with a ClickHouse target") struct ClickHouseTargetTests {
         /// A row's newer version with one column changed, and the text that the comparison has to say.
         private static let plants = [
-            ("t_types", "NOT b AS b", "b IS NOT NULL"), ("t_types", "i8 + 1 AS i8", "i8 BETWEEN 0 AND 1000"),
+            ("t_types", "NOT b AS b", "b IS NOT NULL"), ("t_types", "i8 + 1 AS i8", "i8 < 1000"),
             (
                 "t_types", "reinterpretAsFloat32(reinterpretAsUInt32(assumeNotNull(f4)) + 1) AS f4",
-                "f4 > 1 AND f4 < 100"
+                "isFinite(f4) AND f4 != 0"
             ),
             (
                 "t_types", "reinterpretAsFloat64(reinterpretAsUInt64(assumeNotNull(f8)) + 1) AS f8",
-                "f8 > 1 AND f8 < 100"
+                "isFinite(f8) AND f8 != 0"
             ),
-            ("t_types", "toFloat64('-0') AS f8", "f8 > 1"), ("t_types", "concat(n, '0') AS n", "n LIKE '%.%'"),
+            ("t_types", "toFloat64('-0') AS f8", "f8 > 0"), ("t_types", "concat(n, '0') AS n", "n IS NOT NULL"),
             ("t_types", "concat(t, ' ') AS t", "t IS NOT NULL"), ("t_types", "trim(c) AS c", "c LIKE '% '"),
             ("t_types", "addDays(d, 1) AS d", "d < '2200-01-01'"),
             ("t_types", "addMicroseconds(ts, 1) AS ts", "ts < '2200-01-01'"),
             ("t_types", "addMicroseconds(tz, 1) AS tz", "tz < '2200-01-01'"),
             ("t_types", "generateUUIDv4() AS u", "1"), ("t_types", "concat(by, '\\0') AS by", "by IS NOT NULL"),
             ("t_types", "NULL AS e", "e IS NOT NULL"), ("t_types", "1 AS dbmazz_is_deleted", "1"),
-            ("t_comp", "'x' AS big", "1"), ("t_x", "m + 0.01 AS m", "m < 1000"),
+            ("t_comp", "'x' AS big", "1"), ("t_x", "m + 0.01 AS m", "m IS NOT NULL"),
             ("other_t_x", "999 AS id", "1"), ("t_bag", "dbmazz_row_id + 1000000 AS dbmazz_row_id", "1"),
-            ("t_odd", "toFloat64('0.2') AS f", "f = 0.1"),
+            ("t_odd", "toFloat64('0.2') AS f", "1"),
         ]
 
         @Test("finds every planted difference, and none where there is none")
@@ -42,7 +42,7 @@ extension Integration {
             try workload.createSchema()
             defer { try? workload.close() }
             try workload.start()
-            sleepThread(.seconds(1))
+            sleepThread(.seconds(2))
             try workload.stop()
             let last = try workload.lastCommit()
             let client = target.client()
@@ -50,7 +50,19 @@ extension Integration {
             #expect(try workload.check(view).lsn == nil, "no table yet")
             let source = try server.connect()
             let loader = ClickHouseLoader(source: source, client: client)
-            for table in workload.tableNames { try loader.load(table) }
+            try client.query("CREATE DATABASE saved")
+            let names = workload.tableNames.map { $0.split(separator: ".") }
+                .map { $0[0] == "public" ? String($0[1]) : $0.joined(separator: "_") }
+            for (table, name) in zip(workload.tableNames, names) {
+                try loader.load(table)
+                try client.query("CREATE TABLE saved.\(name) AS \(name)")
+                try client.query("INSERT INTO saved.\(name) SELECT * FROM \(name)")
+            }
+            func restore(_ name: String) throws {
+                try client.query("DROP TABLE IF EXISTS \(name)")
+                try client.query("CREATE TABLE \(name) AS saved.\(name)")
+                try client.query("INSERT INTO \(name) SELECT * FROM saved.\(name)")
+            }
             try client.query(
                 "CREATE TABLE dbmazz_position (pipeline String, lsn String, v UInt64) ENGINE = ReplacingMergeTree(v) "
                     + "ORDER BY pipeline"
@@ -76,22 +88,22 @@ extension Integration {
                     + "(SELECT * FROM \(table) FINAL WHERE \(filter) LIMIT 1)"
                 try client.query(statement)
                 try expectFound(table, statement)
-                try loader.load(table == "other_t_x" ? "other.t_x" : "public.\(table)")
+                try restore(table)
             }
             try workload.check(view)
             try client.query("ALTER TABLE t_text DROP COLUMN note")
             try expectFound("no column note", "DROP COLUMN")
-            try loader.load("public.t_text")
+            try restore("t_text")
             try client.query("DROP TABLE t_index")
             try expectFound("t_index: missing", "DROP TABLE")
-            try loader.load("public.t_index")
+            try restore("t_index")
             try workload.check(view)
 
             // Every table was loaded with the same version: an older one means that rows went back.
             try loader.load("public.t_text", version: 0)
             let problems = try watch.look()
             #expect(problems.contains { $0.contains("t_text") && $0.contains("went back from 1 to 0") }, "\(problems)")
-            try loader.load("public.t_text")
+            try restore("t_text")
             try setPosition(1, 2)
             try expectFound("went back", "an older position")
         }

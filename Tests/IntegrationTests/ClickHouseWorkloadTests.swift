@@ -44,6 +44,7 @@ extension Integration {
             let workload = try rig.rig.workload {
                 $0.largeEvery = 100
                 $0.hasCommonDates = one.hasCommonDates
+                $0.hasOddKeys = false
             }
             defer { try? workload.close() }
             try rig.rig.start(workload)
@@ -76,6 +77,7 @@ extension Integration {
                 $0.largeEvery = 60
                 $0.largeRows = 500...2_000
                 $0.truncateEvery = 60
+                $0.hasOddKeys = false
             }
             defer { try? workload.close() }
             try workload.start()

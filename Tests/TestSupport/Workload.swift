@@ -45,7 +45,7 @@ public final class Workload: Sendable {
         self.publication = publication
         self.name = name
         values = ValueGenerator(seed: options.seed, hasCommonDates: options.hasCommonDates)
-        tables = WorkloadTable.all(values: values, partitioned: options.partitioned)
+        tables = WorkloadTable.all(values: values, options)
     }
 
     /// A workload with the default options.

@@ -22,6 +22,8 @@ public struct WorkloadOptions: Sendable {
     public var thinkTime: Duration = .zero
     /// Whether dates and timestamps stay between 1900 and 2299, which ClickHouse's types can hold.
     public var hasCommonDates = false
+    /// Whether there is a table whose key has floats and texts of one number, which ClickHouse refuses.
+    public var hasOddKeys = true
     /// The database in which the workload's tables are.
     public var database = "postgres"
 

@@ -1,10 +1,11 @@
 extension WorkloadTable {
     /// The tables, which together have every replica identity, kind of key and type that matters.
-    static func all(values: ValueGenerator, partitioned: Bool) -> [WorkloadTable] {
+    static func all(values: ValueGenerator, _ options: WorkloadOptions) -> [WorkloadTable] {
         let tables = [
-            types, texts, composite, toastedKey(values), index, indexBesidePrimaryKey, full, bag, odd, binary, unique,
+            types, texts, composite, toastedKey(values), index, indexBesidePrimaryKey, full, bag, binary, unique,
         ]
-        return tables + [sameNamePublic, sameNameOther, parent, child, bulk] + (partitioned ? [partitions] : [])
+        return tables + [sameNamePublic, sameNameOther, parent, child, bulk] + (options.hasOddKeys ? [odd] : [])
+            + (options.partitioned ? [partitions] : [])
     }
 
     /// One column of every type.
