@@ -205,17 +205,25 @@ final class ClickHouseTableWriter {
     private struct Lookup {
         /// The item before, by index; -1 for the target's row, -2 for none.
         var before: [Int]
+        /// The key under which an incomplete item's row was before it.
         var keys: [Int: [UInt8]] = [:]
+        /// The key that it has after it.
+        var newKeys: [Int: [UInt8]] = [:]
         let first: Int
         var stored: ClickHouseStoredRows
 
         /// Whether the target has this change, or a later one of the same row: it comes again after a restart.
         func isSuperseded(_ item: Int, _ version: RowVersion) -> Bool {
-            var place = item - first
-            guard before[place] != -2 else { return false }
-            while before[place] >= 0 { place = before[place] - first }
-            guard before[place] == -1, let key = keys[place + first], let row = stored.row(key) else { return false }
+            guard before[item - first] != -2 || newKeys[item] != nil else { return false }
+            if image(after: item, version) != nil { return true }
+            guard before[item - first] == -1, let key = keys[item], let row = stored.row(key) else { return false }
             return row.version >= version
+        }
+
+        /// The target's row, if it is of this change or a later one.
+        func image(after item: Int, _ version: RowVersion) -> ClickHouseStoredRows.Row? {
+            guard let key = newKeys[item], let row = stored.row(key), row.version >= version else { return nil }
+            return row
         }
     }
 
@@ -228,6 +236,7 @@ final class ClickHouseTableWriter {
         guard items.contains(where: { isIncomplete(fold.items[$0]) }) else { return nil }
         var before = Array(repeating: -2, count: items.count)
         var keys: [Int: [UInt8]] = [:]
+        var newKeys: [Int: [UInt8]] = [:]
         var latest: [[UInt8]: Int] = [:]
         for index in items {
             let item = fold.items[index]
@@ -237,6 +246,7 @@ final class ClickHouseTableWriter {
                 item.outcome == .changeKey
                 ? key(in: context.batch) { context.batch.oldCell(change, $0) } : new
             if isIncomplete(item) {
+                newKeys[index] = new
                 if let earlier = latest[old] {
                     before[index - items.lowerBound] = earlier
                 } else {
@@ -248,12 +258,12 @@ final class ClickHouseTableWriter {
             latest[new] = item.outcome == .delete && !isSoft ? -2 : index
         }
         let stored = try ClickHouseStoredRows(
-            Array(Set(keys.values)),
+            Array(Set(keys.values).union(newKeys.values)),
             of: layout,
             from: client,
             deadline: context.deadline
         )
-        return Lookup(before: before, keys: keys, first: items.lowerBound, stored: stored)
+        return Lookup(before: before, keys: keys, newKeys: newKeys, first: items.lowerBound, stored: stored)
     }
 
     private func key(in batch: CdcBatch, _ cell: (Int) -> Cell) -> [UInt8] {
@@ -291,6 +301,12 @@ final class ClickHouseTableWriter {
             guard next >= 0 else { return nothing(column) }
             place = next
             let item = fold.items[place]
+            let version = context.batch.version(of: context.batch.change(Int(item.change)))
+            // What the row had then, it has still in every column that nobody has touched since.
+            if let image = lookup.image(after: place, version), !image.isDeleted || deleteMode == .soft {
+                lookup.stored.append(image.values[column], to: &row)
+                return true
+            }
             let cell = fold.cell(item, column, in: context.batch)
             // A soft delete carries its key alone, and keeps what the row had.
             if item.outcome == .delete, context.batch.change(Int(item.change)).oldTuple != .full { continue }
