@@ -22,7 +22,7 @@ extension Integration {
 private final class ClickHouseTarget: ConformanceTarget {
     let sinkType: any Sink.Type = ClickHouseSink.self
     let meaningfulVariables: Set<String> = [
-        "SINK_PORT", "SINK_DATABASE", "SINK_USER", "SINK_PASSWORD", "SINK_TLS_CA", "SINK_TLS_CERT", "SINK_TLS_KEY",
+        "SINK_PORT", "SINK_DATABASE", "SINK_USER", "SINK_PASSWORD", "SINK_TLS_CA", "SINK_TLS_CERT",
         "SINK_CLICKHOUSE_CLUSTER", "SINK_CLICKHOUSE_COMPRESSION",
     ]
     private let server: ClickHouseServer
@@ -71,7 +71,7 @@ private final class ClickHouseTarget: ConformanceTarget {
 
     var traits: ConformanceTraits {
         var traits = ConformanceTraits()
-        traits.randomUnits = 40
+        traits.randomUnits = 25
         return traits
     }
 

@@ -10,6 +10,8 @@ extension Integration {
             let environment: [String: String]
             /// Dates and timestamps as ClickHouse's types hold them; else the columns are made as text.
             var hasCommonDates = false
+            /// Between transactions of a client: small parts cost the target as much as large ones.
+            var thinkTime = Duration.zero
             var testDescription: String { name }
         }
 
@@ -31,7 +33,8 @@ extension Integration {
                 environment: [
                     "SINK_BATCH_BYTES": "262144", "SINK_MEMORY_LIMIT_MB": "4", "SINK_CLICKHOUSE_COMPRESSION": "gzip",
                 ],
-                hasCommonDates: true
+                hasCommonDates: true,
+                thinkTime: .milliseconds(30)
             ),
         ]
 
@@ -45,6 +48,7 @@ extension Integration {
                 $0.largeEvery = 150
                 $0.largeRows = 500...1_500
                 $0.hasCommonDates = one.hasCommonDates
+                $0.thinkTime = one.thinkTime
                 $0.hasOddKeys = false
             }
             defer { try? workload.close() }

@@ -109,13 +109,7 @@ public func compareWithSource(
 }
 
 extension ClickHouseClient {
-    /// The live rows of a table, columns in the given order, as PostgreSQL prints their values.
-    ///
-    /// - Parameters:
-    ///   - table: its name.
-    ///   - columns: names, and the types that they have at the source.
-    ///   - more: expressions behind them, as text.
-    ///   - onlyLive: whether rows marked as deleted are left out.
+    /// The rows of a table, live ones unless said otherwise, as PostgreSQL prints their values, and `more` as text behind them.
     public func postgresRows(
         of table: String,
         columns: [(name: String, typeOID: UInt32)],

@@ -2,13 +2,17 @@ internal import CdcCore
 internal import Glibc
 internal import HTTPClient
 
-/// ClickHouse's HTTP interface: https://clickhouse.com/docs/interfaces/http
+/// ClickHouse's HTTP interface.
+///
+/// See https://clickhouse.com/docs/interfaces/http
 final class ClickHouseClient {
     private let config: ClickHouseConfig
     private let http: HTTPClient
     /// What every query of this pipeline is called by in `system.processes`; the rest of the id is the process and a number.
     var queryPrefix = "dbmazz-sink-"
     private var queries = 0
+    /// When whoever called the sink wants an answer; nil for calls without a deadline of their own.
+    var limit: ContinuousClock.Instant?
     /// Settings of inserts that this server knows.
     private var insertSettings: [(String, String)] = []
 
@@ -46,7 +50,7 @@ final class ClickHouseClient {
         table: TableRef? = nil,
         deadline: ContinuousClock.Instant? = nil
     ) throws(SinkError) -> [UInt8] {
-        let deadline = deadline ?? .now + ClickHouseClient.patience
+        let deadline = min(deadline ?? .now + ClickHouseClient.patience, limit ?? .now + ClickHouseClient.patience)
         do throws(SinkError) {
             return try post(query, operation: operation, table: table, deadline: deadline)
         } catch {
@@ -105,13 +109,9 @@ final class ClickHouseClient {
         insertSettings = wanted.filter { known.contains($0.0) }
     }
 
-    /// Inserts a body; returns when the server says that it is there.
+    /// Inserts a body of RowBinary; returns when the server says that it is there.
     ///
-    /// - Parameters:
-    ///   - statement: up to `FORMAT`.
-    ///   - body: the rows as RowBinary, compressed or not.
-    ///   - compression: how.
-    ///   - token: a second insert with the same one into the same table does nothing.
+    /// The statement ends before `FORMAT`. A second insert with the same token into the same table does nothing.
     func insert(
         _ statement: String,
         _ body: UnsafeRawBufferPointer,
@@ -258,7 +258,9 @@ final class ClickHouseClient {
     }
 }
 
-/// ClickHouse's text format of rows: https://clickhouse.com/docs/interfaces/formats/TabSeparated
+/// ClickHouse's text format of rows.
+///
+/// See https://clickhouse.com/docs/interfaces/formats/TabSeparated
 enum TabSeparated {
     static func rows(_ body: [UInt8]) -> [[String?]] {
         body.split(separator: UInt8(ascii: "\n")).map { line in

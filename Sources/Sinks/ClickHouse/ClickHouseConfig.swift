@@ -50,8 +50,9 @@ struct ClickHouseConfig: Sendable {
         if !config.auditColumns {
             check.add("the sink needs its audit columns to tell newer rows from older: remove SINK_AUDIT_COLUMNS=false")
         }
-        if (config.tlsCertificate == nil) != (config.tlsKey == nil) {
-            check.add("SINK_TLS_CERT and SINK_TLS_KEY go together: set both or none")
+        // The certificate's file may hold its key as well.
+        if config.tlsKey != nil, config.tlsCertificate == nil {
+            check.add("SINK_TLS_KEY means nothing without SINK_TLS_CERT: set that, too")
         }
         url = ClickHouseConfig.address(config, &check)
         database = config.database ?? "default"

@@ -5,11 +5,7 @@ internal import HTTPClient
 ///
 /// Codes: https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp
 enum ClickHouseError {
-    /// A refusal of the server.
-    ///
-    /// - Parameters:
-    ///   - code: its number.
-    ///   - message: its words; only the first line is told, since the rest may quote data.
+    /// A refusal of the server; of its words only the first line is told, since the rest may quote data.
     static func error(
         code: Int,
         message: String,

@@ -189,16 +189,6 @@ struct ClickHouseSetup {
                 add("column \"\(column.name)\" has a name that the sink needs", "leave it out of the publication")
             }
         }
-        for index in table.key {
-            let type = table.columns[index].type
-            if type == .float32 || type == .float64 {
-                add(
-                    "key column \"\(table.columns[index].name)\" is \(table.columns[index].postgresType.name), which "
-                        + "ClickHouse does not compare as PostgreSQL does",
-                    "give the table another replica identity, or leave it out of SOURCE_TABLES"
-                )
-            }
-        }
         return found
     }
 
@@ -285,7 +275,10 @@ struct ClickHouseSetup {
             let quoted = added.name.clickhouseIdentifier
             guard let place = extra.firstIndex(where: { $0.name == added.name }) else {
                 let clock = added.name == AuditColumn.syncedAt.rawValue ? " DEFAULT now64(3)" : ""
-                add("column \"\(added.name)\" is missing", "ALTER TABLE \(name) ADD COLUMN \(quoted) \(added.type)\(clock);")
+                add(
+                    "column \"\(added.name)\" is missing",
+                    "ALTER TABLE \(name) ADD COLUMN \(quoted) \(added.type)\(clock);"
+                )
                 continue
             }
             let found = extra.remove(at: place)

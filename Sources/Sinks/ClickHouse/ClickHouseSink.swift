@@ -176,7 +176,9 @@ public final class ClickHouseSink: Sink {
 
     /// Inserts the batch's rows, table by table; with the unit's last batch, moves the position behind them.
     public func writeBatch(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) -> SinkResult {
-        let (_, pipeline) = try ready()
+        let (client, pipeline) = try ready()
+        client.limit = deadline
+        defer { client.limit = nil }
         // The cut goes first: after a crash the same rows come in the same inserts, and the server knows them.
         if !batch.isEmpty, !batch.isCopy { try announce(batch, deadline) }
         try write(batch, pipeline, deadline)
@@ -195,7 +197,9 @@ public final class ClickHouseSink: Sink {
 
     /// Inserts the rows and leaves them: they are the same when they come again.
     public func rehearse(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) {
-        let (_, pipeline) = try ready()
+        let (client, pipeline) = try ready()
+        client.limit = deadline
+        defer { client.limit = nil }
         try write(batch, pipeline, deadline)
     }
 

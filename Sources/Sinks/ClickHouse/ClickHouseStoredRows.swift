@@ -21,7 +21,12 @@ struct ClickHouseStoredRows {
 
     /// Reads the rows of these keys.
     ///
-    /// - Parameter keys: the key's columns as RowBinary, one behind the other.
+    /// - Parameters:
+    ///   - keys: the key's columns as RowBinary, one behind the other.
+    ///   - layout: the table.
+    ///   - client: the server.
+    ///   - deadline: when to give up.
+    /// - Throws: what the server says, or that it did not.
     init(
         _ keys: [[UInt8]],
         of layout: ClickHouseLayout,

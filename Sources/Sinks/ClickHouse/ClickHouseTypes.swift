@@ -95,6 +95,8 @@ struct ClickHouseTypes: Sendable {
 
     private func base(_ column: ColumnDef, isKey: Bool) -> (name: String, encoding: ClickHouseEncoding) {
         let text = ("String", ClickHouseEncoding(kind: .string))
+        // ClickHouse takes -0 and 0 for one key, PostgreSQL tells of both.
+        if isKey, column.type == .float32 || column.type == .float64 { return text }
         let plain = ClickHouseTypes.plain(column.type, oid: column.postgresType.oid)
         guard plain.encoding.kind == .string else {
             return policy == .text && ClickHouseTypes.isLimited(plain.encoding.kind) ? text : plain
