@@ -76,12 +76,14 @@ extension Integration {
         @Test("loses nothing and goes back nowhere while daemon, ClickHouse and source are killed")
         func kills() throws {
             let rig = try ClickHouseRig([
-                "SINK_BATCH_BYTES": "65536", "SINK_MEMORY_LIMIT_MB": "4", "SINK_ON_UNREPRESENTABLE": "text",
+                "SINK_BATCH_BYTES": "262144", "SINK_MEMORY_LIMIT_MB": "4", "SINK_ON_UNREPRESENTABLE": "text",
             ])
             let workload = try rig.rig.workload {
                 $0.largeEvery = 60
                 $0.largeRows = 500...2_000
                 $0.truncateEvery = 60
+                // What piles up while everything is killed has to be caught up with at the end.
+                $0.thinkTime = .milliseconds(40)
                 $0.hasOddKeys = false
             }
             defer { try? workload.close() }

@@ -116,7 +116,6 @@ class Front:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # headers and body are two writes
     server_version, sys_version = "clickhouse-front", ""
     # An answer leaves in one piece: two small ones wait 40 ms for each other (Nagle, delayed acknowledgement).
     wbufsize, disable_nagle_algorithm = 1 << 16, True
