@@ -120,8 +120,14 @@ public final class ClickHouseSink: Sink {
         }
         // What a daemon sent that is gone may still be on its way into the tables.
         try client.awaitGivenUpInserts(operation: "set up sink", table: nil, deadline: .now + .seconds(60))
-        self.pipeline = pipeline
         let state = try state()
+        for (table, registration) in try state.registrations(pipeline.name) {
+            try writers[table]?.removeRows(
+                before: registration.truncatedVersion,
+                deadline: .now + .seconds(60)
+            )
+        }
+        self.pipeline = pipeline
         var position = try state.position(pipeline.name) ?? ClickHouseState.Position(source: pipeline.source)
         attempted = position.revision
         if position.revision == 0 || position.source != pipeline.source {
@@ -214,6 +220,7 @@ public final class ClickHouseSink: Sink {
                     batch: batch,
                     table: table,
                     pipeline: pipeline.name,
+                    state: try state(),
                     attempt: attempt,
                     deadline: deadline
                 ),

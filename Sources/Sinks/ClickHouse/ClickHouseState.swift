@@ -16,6 +16,8 @@ struct ClickHouseState {
         let sinkTable: String
         let consistentPoint: LSN?
         let sourceOID: UInt32?
+        /// The last truncate that was begun: rows of older versions have no place in the table.
+        let truncatedVersion: UInt128
     }
 
     /// A pipeline's row.
@@ -49,7 +51,8 @@ struct ClickHouseState {
             CREATE TABLE IF NOT EXISTS \(name(ClickHouseState.tableTable))\(cluster)
             (
                 pipeline String, source_schema String, source_table String, sink_table String, consistent_point String,
-                source_oid UInt32, revision UInt64, updated_at DateTime64(3, 'UTC') DEFAULT now64(3)
+                source_oid UInt32, truncated_version UInt128, revision UInt64,
+                updated_at DateTime64(3, 'UTC') DEFAULT now64(3)
             )
             ENGINE = \(engine) ORDER BY (pipeline, source_schema, source_table) SETTINGS \(settings)
             """,
@@ -150,14 +153,14 @@ struct ClickHouseState {
     func registrations(_ pipeline: String) throws(SinkError) -> [TableRef: Registration] {
         let rows = try client.rows(
             """
-            SELECT source_schema, source_table, sink_table, consistent_point, source_oid
+            SELECT source_schema, source_table, sink_table, consistent_point, source_oid, truncated_version
             FROM \(name(ClickHouseState.tableTable)) FINAL WHERE pipeline = \(pipeline.clickhouseLiteral)
             """,
             operation: "read copy state"
         )
         var found: [TableRef: Registration] = [:]
         for row in rows.map({ $0.map { $0 ?? "" } }) {
-            guard row.count == 5, let oid = UInt32(row[4]) else {
+            guard row.count == 6, let oid = UInt32(row[4]), let truncated = UInt128(row[5]) else {
                 throw corrupt(ClickHouseState.tableTable, pipeline)
             }
             let point = LSN(row[3])
@@ -165,7 +168,8 @@ struct ClickHouseState {
             found[TableRef(schema: row[0], name: row[1])] = Registration(
                 sinkTable: row[2],
                 consistentPoint: point,
-                sourceOID: oid == 0 ? nil : oid
+                sourceOID: oid == 0 ? nil : oid,
+                truncatedVersion: truncated
             )
         }
         return found
@@ -182,7 +186,12 @@ struct ClickHouseState {
     }
 
     /// Registers tables, with how far their copy is: nil where it is not complete.
-    func register(_ tables: [TableSchema], at point: LSN?, _ pipeline: String) throws(SinkError) {
+    func register(
+        _ tables: [TableSchema],
+        at point: LSN?,
+        truncated: UInt128 = 0,
+        _ pipeline: String
+    ) throws(SinkError) {
         guard !tables.isEmpty else { return }
         let rows = try client.rows(
             "SELECT max(revision) FROM \(name(ClickHouseState.tableTable)) "
@@ -198,17 +207,25 @@ struct ClickHouseState {
             body.append(string: table.sinkName)
             body.append(string: point?.description ?? "")
             body.append(table.oid)
+            body.append(truncated)
             body.append(revision)
         }
         try client.insert(
             "INSERT INTO \(name(ClickHouseState.tableTable)) "
-                + "(pipeline, source_schema, source_table, sink_table, consistent_point, source_oid, revision)",
+                + "(pipeline, source_schema, source_table, sink_table, consistent_point, source_oid, "
+                + "truncated_version, revision)",
             body.bytes,
             .none,
-            token: "\(pipeline):\(revision):\(point?.description ?? "")",
+            token: "\(pipeline):\(revision):\(point?.description ?? ""):\(truncated)",
             operation: "store copy state",
             deadline: .now + .seconds(60)
         )
+    }
+
+    /// Says that a table is about to be truncated: if that breaks off, the next start ends it.
+    func announceTruncate(of table: TableSchema, _ version: RowVersion, _ pipeline: String) throws(SinkError) {
+        let known = try registrations(pipeline)[table.ref]
+        try register([table], at: known?.consistentPoint, truncated: version.number, pipeline)
     }
 
     private func corrupt(_ table: String, _ pipeline: String) -> SinkError {

@@ -17,12 +17,17 @@ final class ClickHouseTableWriter {
     private var substitutions: [Int: Int] = [:]
     /// Copied rows of a table without a key, which have no other number.
     private var copied: UInt64 = 0
+    /// The last truncate that was carried out.
+    ///
+    /// Changes before it may come again after a restart, when the rows that they are about are gone.
+    private var truncatedVersion: UInt128 = 0
 
     /// What a call writes, and for whom.
     struct Context {
         let batch: CdcBatch
         let table: UInt32
         let pipeline: String
+        let state: ClickHouseState
         /// Distinguishes attempts to copy, which may send the same rows into a table that was emptied in between.
         let attempt: UInt64
         let deadline: ContinuousClock.Instant
@@ -56,7 +61,11 @@ final class ClickHouseTableWriter {
         }
     }
 
-    func beginCopy() { copied = 0 }
+    /// Forgets what the table was before it was emptied.
+    func beginCopy() {
+        copied = 0
+        truncatedVersion = 0
+    }
 
     // MARK: Segments
 
@@ -76,7 +85,12 @@ final class ClickHouseTableWriter {
     /// - Throws: a permanent error that names every change refused, before any of its rows was sent.
     func write(_ context: Context, _ fold: inout FoldIndex) throws(SinkError) {
         let batch = context.batch
-        fold.build(batch, table: context.table, folding: !batch.hasOnlyInserts(context.table))
+        fold.build(
+            batch,
+            table: context.table,
+            folding: !batch.hasOnlyInserts(context.table),
+            keepingDeletes: deleteMode == .soft
+        )
         insert = Insert()
         refused.removeAll()
         row.reset()
@@ -118,6 +132,7 @@ final class ClickHouseTableWriter {
             let item = fold.items[index]
             let change = context.batch.change(Int(item.change))
             let version = context.batch.version(of: change)
+            guard version.number >= truncatedVersion else { continue }
             if let lookup, lookup.isSuperseded(index, version) { continue }
             if item.outcome == .changeKey { tombstone(ofOldKey: change, version, context) }
             let isDeletion = item.outcome == .delete
@@ -299,7 +314,7 @@ final class ClickHouseTableWriter {
         var hashes: [UInt128] = []
         for index in items {
             let change = batch.change(Int(fold.items[index].change))
-            if change.kind == .insert { continue }
+            if change.kind == .insert || batch.version(of: change).number < truncatedVersion { continue }
             hashes.append(hash(change, old: true, context))
         }
         var bag = try ClickHouseBag(hashes, of: layout, from: client, deadline: context.deadline)
@@ -307,6 +322,7 @@ final class ClickHouseTableWriter {
             let item = fold.items[index]
             let change = batch.change(Int(item.change))
             var version = batch.version(of: change)
+            guard version.number >= truncatedVersion else { continue }
             if change.kind != .insert {
                 let place = row.count
                 let hash = appendCells(change, old: true, item, context)
@@ -393,28 +409,53 @@ final class ClickHouseTableWriter {
         )
     }
 
-    /// Removes what is older than the truncate, and leaves what is newer: the truncate may come again.
+    /// Empties the table of what is older than the truncate, once.
     private func truncate(_ version: RowVersion, _ context: Context) throws(SinkError) {
-        let operation = "truncate"
-        try client.awaitGivenUpInserts(operation: operation, table: layout.ref, deadline: context.deadline)
-        let column = AuditColumn.version.rawValue
-        // A bare number of that size would be read as a Float64.
-        let number = "toUInt128('\(version.number)')"
-        let newer = try client.rows(
-            "SELECT 1 FROM \(layout.name) WHERE \(column) > \(number) LIMIT 1",
-            operation: operation,
-            table: layout.ref
-        )
-        let cluster = ClickHouseLayout.onCluster(cluster)
-        try client.run(
-            newer.isEmpty
-                ? "TRUNCATE TABLE \(layout.name)\(cluster)"
-                : "ALTER TABLE \(layout.name)\(cluster) DELETE WHERE \(column) < \(number) SETTINGS mutations_sync = 2",
-            operation: operation,
-            table: layout.ref,
-            deadline: context.deadline
-        )
+        guard version.number > truncatedVersion else { return }
+        try client.awaitGivenUpInserts(operation: "truncate", table: layout.ref, deadline: context.deadline)
+        try context.state.announceTruncate(of: layout.schema, version, context.pipeline)
+        try removeRows(before: version.number, deadline: context.deadline)
         Failpoint.truncateApplied.pass()
+    }
+
+    /// Ends a truncate that was announced, perhaps by a daemon that is gone.
+    func removeRows(before version: UInt128, deadline: ContinuousClock.Instant) throws(SinkError) {
+        guard version > 0 else { return }
+        let operation = "truncate"
+        let column = AuditColumn.version.rawValue
+        let isDeleted = AuditColumn.isDeleted.rawValue
+        // A bare number of that size would be read as a Float64.
+        let number = "toUInt128('\(version)')"
+        let isSoft = deleteMode == .soft
+        let older = "\(column) < \(number)\(isSoft ? " AND \(isDeleted) = 0" : "")"
+        func has(_ condition: String) throws(SinkError) -> Bool {
+            let rows = try client.rows(
+                "SELECT 1 FROM \(layout.name)\(isSoft ? " FINAL" : "") WHERE \(condition) LIMIT 1",
+                operation: operation,
+                table: layout.ref
+            )
+            return !rows.isEmpty
+        }
+        if try has(older) {
+            let cluster = ClickHouseLayout.onCluster(cluster)
+            let statement: String
+            if isSoft {
+                statement = markStatement(number, older)
+            } else if try has("\(column) > \(number)") {
+                statement = "ALTER TABLE \(layout.name)\(cluster) DELETE WHERE \(older) SETTINGS mutations_sync = 2"
+            } else {
+                statement = "TRUNCATE TABLE \(layout.name)\(cluster)"
+            }
+            try client.run(statement, operation: operation, table: layout.ref, deadline: deadline)
+        }
+        truncatedVersion = version
+    }
+
+    /// Marks the rows that are there as deleted by the truncate.
+    private func markStatement(_ number: String, _ older: String) -> String {
+        let ids = layout.schema.hasKey ? [] : [ClickHouseLayout.rowID, ClickHouseLayout.rowHash]
+        let kept = (layout.columns.map(\.name) + ids).map(\.clickhouseIdentifier).joined(separator: ", ")
+        return "\(statement) SELECT \(kept), 2, 1, \(number) FROM \(layout.name) FINAL WHERE \(older)"
     }
 
     // MARK: Errors
