@@ -20,6 +20,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import string
@@ -433,6 +434,9 @@ def main():
     def leave_with_parent():
         while os.getppid() == parent:
             time.sleep(1)
+        # Whoever would have removed it is gone.
+        if directory.startswith("/tmp/dbmazz-ch-"):
+            shutil.rmtree(directory, ignore_errors=True)
         os._exit(1)
 
     if os.environ.get("DBMAZZ_FRONT_WITH_PARENT"):
