@@ -81,6 +81,8 @@ final class ClickHouseRig: Sendable {
 
     /// The final comparison of a workload, and an orderly stop.
     func finish(_ workload: Workload, sourceLocation: SourceLocation = #_sourceLocation) throws {
+        try workload.stop()
+        try awaitPosition(workload.lastCommit(), within: .seconds(120))
         let final = try workload.checkFinal(workloadTarget)
         print("seed \(Effort.seed), final \(final), \(workload.statistics)")
         #expect(final.commitsTotal > 0, sourceLocation: sourceLocation)

@@ -31,7 +31,7 @@ extension Integration {
             Case(
                 name: "small parts",
                 environment: [
-                    "SINK_BATCH_BYTES": "65536", "SINK_MEMORY_LIMIT_MB": "4", "SINK_CLICKHOUSE_COMPRESSION": "gzip",
+                    "SINK_BATCH_BYTES": "262144", "SINK_MEMORY_LIMIT_MB": "4", "SINK_CLICKHOUSE_COMPRESSION": "gzip",
                 ],
                 hasCommonDates: true,
                 thinkTime: .milliseconds(30)
@@ -45,7 +45,8 @@ extension Integration {
         func arrives(_ one: Case) throws {
             let rig = try ClickHouseRig(one.environment)
             let workload = try rig.rig.workload {
-                $0.largeEvery = 100
+                $0.largeEvery = 150
+                $0.largeRows = 500...1_500
                 $0.hasCommonDates = one.hasCommonDates
                 $0.thinkTime = one.thinkTime
                 $0.hasOddKeys = false
@@ -75,21 +76,23 @@ extension Integration {
         @Test("loses nothing and goes back nowhere while daemon, ClickHouse and source are killed")
         func kills() throws {
             let rig = try ClickHouseRig([
-                "SINK_BATCH_BYTES": "65536", "SINK_MEMORY_LIMIT_MB": "4", "SINK_ON_UNREPRESENTABLE": "text",
+                "SINK_BATCH_BYTES": "262144", "SINK_MEMORY_LIMIT_MB": "4", "SINK_ON_UNREPRESENTABLE": "text",
             ])
             let workload = try rig.rig.workload {
                 $0.largeEvery = 60
                 $0.largeRows = 500...2_000
                 $0.truncateEvery = 60
+                // What piles up while everything is killed has to be caught up with at the end.
+                $0.thinkTime = .milliseconds(40)
                 $0.hasOddKeys = false
             }
             defer { try? workload.close() }
-            try workload.start()
+            try rig.rig.start(workload)
             let watch = try rig.watch(workload.tableNames)
             var random = SeededRandom(seed: Effort.seed)
             for round in 0..<14 {
                 if !rig.daemon.isRunning { try rig.daemon.start() }
-                sleepThread(.milliseconds(Int.random(in: 100...900, using: &random)))
+                sleepThread(.milliseconds(Int.random(in: 200...1_500, using: &random)))
                 switch round % 7 {
                 case 1, 4: try rig.target.restart(killed: true)
                 case 3: try rig.rig.server.restart(.immediate)
@@ -104,6 +107,7 @@ extension Integration {
             }
             if !rig.daemon.isRunning { try rig.daemon.start() }
             print("\(rig.daemon.runs) runs, \(watch.compared) versions compared")
+            #expect(watch.compared > 100)
             try rig.finish(workload)
             #expect(try watch.look() == [])
         }
@@ -113,16 +117,20 @@ extension Integration {
             let rig = try ClickHouseRig(["SINK_ON_UNREPRESENTABLE": "text"])
             let client = try rig.rig.server.connect()
             let matrix = try TypeMatrix(creating: client)
-            rig.daemon.setEnvironment("SOURCE_TABLES", matrix.tables.joined(separator: ","))
+            // The sink refuses floats in keys, which ClickHouse compares in another way.
+            let tables = matrix.tables.filter {
+                !["public.k_float4", "public.k_float8", "public.k_d_float"].contains($0)
+            }
+            rig.daemon.setEnvironment("SOURCE_TABLES", tables.joined(separator: ","))
             try matrix.insert(client)
             try rig.rig.startStreaming()
-            try rig.expectSame(matrix.tables, "copy")
+            try rig.expectSame(tables, "copy")
             try matrix.insert(client, firstID: 1_000)
             try matrix.update(client)
             try matrix.deleteHalf(client)
             try rig.rig.catchUp()
-            try rig.expectSame(matrix.tables, "stream")
-            print("types: \(matrix.entries.count), tables: \(matrix.tables.count)")
+            try rig.expectSame(tables, "stream")
+            print("types: \(matrix.entries.count), tables: \(tables.count)")
             try rig.rig.stopDaemon()
         }
 
@@ -180,9 +188,10 @@ extension ClickHouseRig {
         var last: UInt64?
         let reached = eventually(within: timeout, every: .milliseconds(50)) {
             last = try? position()
-            return last.map { $0 >= lsn } ?? false
+            return last.map { $0 >= lsn } ?? false || !daemon.isRunning
         }
-        guard reached else {
+        // One that has ended says why in its log; it need not be waited for.
+        guard reached, last.map({ $0 >= lsn }) ?? false else {
             throw HarnessError(
                 "the target's position is \(last.map(formatLSN) ?? "none"), not \(formatLSN(lsn))\n\(daemon.logTail())"
             )

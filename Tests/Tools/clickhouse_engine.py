@@ -150,8 +150,10 @@ class Engine:
         self.query("CREATE DATABASE IF NOT EXISTS default")
         self.version = self.query("SELECT version()").decode().strip()
         rows = json.loads(self.query("SELECT name, value, changed FROM system.settings", "JSONCompact"))["data"]
-        # The engine's settings at its start; after each request they are what they were.
+        # The engine's settings at its start, to which every one returns that a request does not name.
         self.settings = {name: value if changed else None for name, value, changed in rows}
+        self.current, self.database, self.rows = {}, None, 0
+        self.inserted()
 
     def query(self, text, form="TabSeparated"):
         try:
@@ -183,10 +185,7 @@ class Engine:
         with self.lock:
             file = None
             try:
-                self.query("USE " + quote_name(database))
-                for name, value in settings.items():
-                    self.query(f"SET {name} = {quote(value)}")
-                before = self.inserted()
+                self.prepare(settings, database)
                 path = None
                 if statement.infile is not None:
                     # In memory, and gone with the process: the engine opens it by its path.
@@ -196,20 +195,40 @@ class Engine:
                     path = f"/proc/self/fd/{file}"
                 begin = time.monotonic_ns()
                 output = self.query(rewrite(statement.sql(path)), form)
-                return output, self.inserted() - before, time.monotonic_ns() - begin
+                elapsed = time.monotonic_ns() - begin
+                return output, self.inserted() if statement.verb == "INSERT" else 0, elapsed
+            except ClickHouseError:
+                # What a failed insert has written is not the next one's.
+                self.inserted()
+                raise
             finally:
                 if file is not None:
                     os.close(file)
-                for name in settings:
-                    if name.startswith("param_"):
-                        continue
-                    value = self.settings[name]
-                    self.query(f"SET {name} = {'DEFAULT' if value is None else quote(value)}")
+                if statement.verb not in ("INSERT", "SELECT"):
+                    # It may have changed what is in force.
+                    self.database = None
+
+    def prepare(self, settings, database):
+        """Brings database and settings to what a request wants; what the one before wanted may be the same."""
+        if database != self.database:
+            self.database = None
+            self.query("USE " + quote_name(database))
+            self.database = database
+        for name in [name for name in self.current if name not in settings]:
+            value = self.settings[name]
+            self.query(f"SET {name} = {'DEFAULT' if value is None else quote(value)}")
+            del self.current[name]
+        for name, value in settings.items():
+            if self.current.get(name) != value:
+                self.query(f"SET {name} = {quote(value)}")
+                if not name.startswith("param_"):
+                    self.current[name] = value
 
     def inserted(self):
-        """Exact, since nothing runs beside."""
-        text = self.query("SELECT value FROM system.events WHERE event = 'InsertedRows'")
-        return int(text or b"0")
+        """Rows written since this was asked before; exact, since nothing runs beside."""
+        before = self.rows
+        self.rows = int(self.query("SELECT value FROM system.events WHERE event = 'InsertedRows'") or b"0")
+        return self.rows - before
 
     def close(self):
         with self.lock:
