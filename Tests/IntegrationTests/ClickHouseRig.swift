@@ -71,7 +71,8 @@ final class ClickHouseRig: Sendable {
     func expectGuardedInserts(sourceLocation: SourceLocation = #_sourceLocation) throws {
         let inserts = try target.log().filter(\.isInsert)
         #expect(!inserts.isEmpty, sourceLocation: sourceLocation)
-        for insert in inserts {
+        // Rows that the server makes of its own rows (a soft truncate) are no body that could come twice.
+        for insert in inserts where !insert.query.contains(" SELECT ") {
             // Left out, the server answers before it has the rows (the default since 26.2).
             let isSynchronous = insert.settings["async_insert"] == "0"
             let hasToken = insert.settings["insert_deduplication_token"]?.isEmpty == false
@@ -87,5 +88,13 @@ final class ClickHouseRig: Sendable {
         print("seed \(Effort.seed), final \(final), \(workload.statistics)")
         #expect(final.commitsTotal > 0, sourceLocation: sourceLocation)
         try rig.stopDaemon(sourceLocation: sourceLocation)
+    }
+}
+
+extension ClickHouseVersionWatch {
+    /// Expects that no row has gone back.
+    func expectNothing(sourceLocation: SourceLocation = #_sourceLocation) throws {
+        let found = try look()
+        #expect(found == [], sourceLocation: sourceLocation)
     }
 }

@@ -57,7 +57,7 @@ extension Integration {
             for _ in 0..<3 {
                 let end = ContinuousClock.now + .seconds(max(2, Effort.seconds / 10))
                 while ContinuousClock.now < end {
-                    #expect(try watch.look() == [])
+                    try watch.expectNothing()
                     sleepThread(.milliseconds(100))
                     try #require(rig.daemon.isRunning, "\(rig.daemon.logTail())")
                 }
@@ -69,7 +69,7 @@ extension Integration {
             print("\(one.name): \(watch.compared) versions compared")
             #expect(watch.compared > 100)
             try rig.finish(workload)
-            #expect(try watch.look() == [])
+            try watch.expectNothing()
             try rig.expectGuardedInserts()
         }
 
@@ -103,13 +103,13 @@ extension Integration {
                 }
                 let status = rig.daemon.exitStatus
                 try #require(status == nil || status == .signaled(SIGKILL), "\(rig.daemon.logTail())")
-                #expect(try watch.look() == [])
+                try watch.expectNothing()
             }
             if !rig.daemon.isRunning { try rig.daemon.start() }
             print("\(rig.daemon.runs) runs, \(watch.compared) versions compared")
             #expect(watch.compared > 100)
             try rig.finish(workload)
-            #expect(try watch.look() == [])
+            try watch.expectNothing()
         }
 
         @Test("holds every value of every type, by the copy and by the stream")

@@ -54,6 +54,9 @@ struct ClickHouseConfig: Sendable {
         if config.tlsKey != nil, config.tlsCertificate == nil {
             check.add("SINK_TLS_KEY means nothing without SINK_TLS_CERT: set that, too")
         }
+        // The server commits a larger insert in blocks, one by one.
+        if config.batchSize > 500_000 { check.add("SINK_BATCH_SIZE is to be at most 500000") }
+        if config.batchBytes > 64 << 20 { check.add("SINK_BATCH_BYTES is to be at most \(64 << 20)") }
         url = ClickHouseConfig.address(config, &check)
         database = config.database ?? "default"
         user = config.user ?? "default"

@@ -34,7 +34,10 @@ struct ClickHouseLayout: Sendable {
     }
 
     /// Up to the format: everything but the time, which the server sets.
-    var insertStatement: String {
+    var insertStatement: String { insertStatement(into: name) }
+
+    /// The same into a table of the same columns, its name quoted.
+    func insertStatement(into name: String) -> String {
         let added = ClickHouseLayout.added(to: schema).map(\.name).filter { $0 != AuditColumn.syncedAt.rawValue }
         let names = (columns.map(\.name) + added).map(\.clickhouseIdentifier).joined(separator: ", ")
         return "INSERT INTO \(name) (\(names))"

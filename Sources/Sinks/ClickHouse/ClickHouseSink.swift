@@ -109,18 +109,21 @@ public final class ClickHouseSink: Sink {
         let setup = ClickHouseSetup(client: client, config: config, pipeline: pipeline)
         let ready = try setup.run(tables)
         warnings = ready.warnings
+        let state = try state()
+        // Batches were announced whose position never came: nobody knows how much of them arrived.
+        let isUncertain = try state.position(pipeline.name)?.batchEnds.isEmpty == false
         for layout in ready.layouts {
             writers[layout.ref] = ClickHouseTableWriter(
                 layout,
                 client: client,
                 config: config,
                 encoder: encoder,
-                body: body
+                body: body,
+                isUncertain: isUncertain
             )
         }
         // What a daemon sent that is gone may still be on its way into the tables.
         try client.awaitGivenUpInserts(operation: "set up sink", table: nil, deadline: .now + .seconds(60))
-        let state = try state()
         for (table, registration) in try state.registrations(pipeline.name) {
             try writers[table]?.removeRows(
                 before: registration.truncatedVersion,
@@ -182,12 +185,12 @@ public final class ClickHouseSink: Sink {
 
     /// Inserts the batch's rows, table by table; with the unit's last batch, moves the position behind them.
     public func writeBatch(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) -> SinkResult {
-        let (client, pipeline) = try ready()
+        let (client, _) = try ready()
         client.limit = deadline
         defer { client.limit = nil }
         // The cut goes first: after a crash the same rows come in the same inserts, and the server knows them.
         if !batch.isEmpty, !batch.isCopy { try announce(batch, deadline) }
-        try write(batch, pipeline, deadline)
+        try write(batch, deadline)
         var result = SinkResult(
             recordsWritten: batch.selectedCount,
             bytesWritten: batch.tupleBytes,
@@ -201,32 +204,54 @@ public final class ClickHouseSink: Sink {
         return result
     }
 
-    /// Inserts the rows and leaves them: they are the same when they come again.
+    /// Has the server look at the rows and forget them.
+    ///
+    /// Rows that were left there would pass for all that came before them.
     public func rehearse(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) {
-        let (client, pipeline) = try ready()
+        let (client, _) = try ready()
         client.limit = deadline
         defer { client.limit = nil }
-        try write(batch, pipeline, deadline)
+        for table in batch.touchedTables {
+            try writer(of: table, batch).rehearse(try context(batch, table, deadline), &fold)
+        }
     }
 
-    private func write(_ batch: CdcBatch, _ pipeline: PipelineIdentity, _ deadline: ContinuousClock.Instant)
-        throws(SinkError)
-    {
+    private func write(_ batch: CdcBatch, _ deadline: ContinuousClock.Instant) throws(SinkError) {
         for table in batch.touchedTables {
-            let ref = batch.tables[Int(table)].ref
-            guard let writer = writers[ref] else { throw notSetUp(ref) }
-            try writer.write(
-                ClickHouseTableWriter.Context(
-                    batch: batch,
-                    table: table,
-                    pipeline: pipeline.name,
-                    state: try state(),
-                    attempt: attempt,
-                    deadline: deadline
-                ),
-                &fold
-            )
+            try writer(of: table, batch).write(try context(batch, table, deadline), &fold)
         }
+    }
+
+    private func writer(of table: UInt32, _ batch: CdcBatch) throws(SinkError) -> ClickHouseTableWriter {
+        let ref = batch.tables[Int(table)].ref
+        guard let writer = writers[ref] else { throw notSetUp(ref) }
+        return writer
+    }
+
+    private func context(_ batch: CdcBatch, _ table: UInt32, _ deadline: ContinuousClock.Instant)
+        throws(SinkError) -> ClickHouseTableWriter.Context
+    {
+        ClickHouseTableWriter.Context(
+            batch: batch,
+            table: table,
+            pipeline: try ready().1.name,
+            state: try state(),
+            attempt: attempt,
+            position: stored?.position?.endLSN ?? .zero,
+            deadline: deadline
+        )
+    }
+
+    // MARK: Dead letters
+
+    /// Keeps lines in `dbmazz_dead_letter`.
+    public func storeDeadLetters(_ lines: [String], of pipeline: String) async throws(SinkError) {
+        try state().storeDeadLetters(lines, pipeline)
+    }
+
+    /// Reads `dbmazz_dead_letter`.
+    public func deadLetters(of pipeline: String) async throws(SinkError) -> [String] {
+        try state().deadLetters(pipeline)
     }
 
     /// Nothing is open: rows that were written stay, and come again unchanged.

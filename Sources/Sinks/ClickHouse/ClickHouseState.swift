@@ -228,6 +228,63 @@ struct ClickHouseState {
         try register([table], at: known?.consistentPoint, truncated: version.number, pipeline)
     }
 
+    // MARK: Dead letters
+
+    static let deadLetterTable = "dbmazz_dead_letter"
+
+    /// Adds lines, in their order; makes the table if it is missing.
+    func storeDeadLetters(_ lines: [String], _ pipeline: String) throws(SinkError) {
+        let operation = "store dead letters"
+        let table = name(ClickHouseState.deadLetterTable)
+        try client.run(
+            """
+            CREATE TABLE IF NOT EXISTS \(table)\(ClickHouseLayout.onCluster(config.cluster))
+            (pipeline String, number UInt64, line String, stored_at DateTime64(3, 'UTC') DEFAULT now64(3))
+            ENGINE = \(config.cluster == nil ? "" : "Replicated")MergeTree ORDER BY (pipeline, number)
+            SETTINGS \(ClickHouseLayout.tableSettings(config.cluster))
+            """,
+            operation: operation
+        )
+        guard !lines.isEmpty else { return }
+        let last = try client.rows(
+            "SELECT max(number) FROM \(table) WHERE pipeline = \(pipeline.clickhouseLiteral)",
+            operation: operation
+        )
+        var number = last.first?.first?.flatMap { UInt64($0) } ?? 0
+        var body = ClickHouseBuffer()
+        for line in lines {
+            number += 1
+            body.append(string: pipeline)
+            body.append(number)
+            body.append(string: line)
+        }
+        try client.insert(
+            "INSERT INTO \(table) (pipeline, number, line)",
+            body.bytes,
+            .none,
+            // The same lines under the same numbers; others have other bytes.
+            token: "\(pipeline):\(number):\(String(body.bytes.hashed(into: 0), radix: 16))",
+            operation: operation,
+            deadline: .now + .seconds(60)
+        )
+    }
+
+    /// The lines in their order; none where there is no table.
+    func deadLetters(_ pipeline: String) throws(SinkError) -> [String] {
+        let operation = "read dead letters"
+        let known = try client.rows(
+            "SELECT 1 FROM system.tables WHERE database = \(config.database.clickhouseLiteral) "
+                + "AND name = \(ClickHouseState.deadLetterTable.clickhouseLiteral)",
+            operation: operation
+        )
+        guard !known.isEmpty else { return [] }
+        return try client.rows(
+            "SELECT line FROM \(name(ClickHouseState.deadLetterTable)) "
+                + "WHERE pipeline = \(pipeline.clickhouseLiteral) ORDER BY number",
+            operation: operation
+        ).compactMap { $0[0] }
+    }
+
     private func corrupt(_ table: String, _ pipeline: String) -> SinkError {
         SinkError(
             .permanent,

@@ -10,7 +10,6 @@ struct ClickHouseStoredRows {
     private let layout: ClickHouseLayout
 
     struct Row {
-        let version: RowVersion
         let isDeleted: Bool
         /// Of each of the source's columns; of the key's, too.
         let values: [Range<Int>]
@@ -63,7 +62,7 @@ struct ClickHouseStoredRows {
         let columns = layout.columns.map(\.name.clickhouseIdentifier).joined(separator: ", ")
         // The table of keys goes along as bytes: nothing is written as text and read again.
         let query = """
-            SELECT \(version), \(AuditColumn.isDeleted.rawValue), \(columns) FROM \(layout.name)
+            SELECT \(AuditColumn.isDeleted.rawValue), \(columns) FROM \(layout.name)
             WHERE (\(names)) IN (SELECT \(parts) FROM format(RowBinary, \(structure.clickhouseLiteral), \
             unhex('\(ClickHouseStoredRows.hex(keys))')))
             ORDER BY \(names), \(version) DESC LIMIT 1 BY \(names) FORMAT RowBinary
@@ -90,10 +89,8 @@ struct ClickHouseStoredRows {
     }
 
     private func parse(at begin: Int) -> (Row, Int)? {
-        guard begin + 17 <= bytes.count else { return nil }
-        let ordinal = number(at: begin)
-        let commit = number(at: begin + 8)
-        var offset = begin + 17
+        guard begin < bytes.count else { return nil }
+        var offset = begin + 1
         var values: [Range<Int>] = []
         values.reserveCapacity(layout.columns.count)
         for column in layout.columns {
@@ -101,12 +98,7 @@ struct ClickHouseStoredRows {
             values.append(offset..<end)
             offset = end
         }
-        let version = RowVersion(commitLSN: LSN(rawValue: commit), ordinal: ordinal)
-        return (Row(version: version, isDeleted: bytes[begin + 16] != 0, values: values), offset)
-    }
-
-    private func number(at offset: Int) -> UInt64 {
-        bytes.withUnsafeBytes { UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) }
+        return (Row(isDeleted: bytes[begin] != 0, values: values), offset)
     }
 
     /// Where a value that begins at `offset` ends; nil beyond the answer.

@@ -17,10 +17,16 @@ final class ClickHouseTableWriter {
     private var substitutions: [Int: Int] = [:]
     /// Copied rows of a table without a key, which have no other number.
     private var copied: UInt64 = 0
-    /// The last truncate that was carried out.
+    /// The version up to which the table has the stream's changes.
     ///
-    /// Changes before it may come again after a restart, when the rows that they are about are gone.
-    private var truncatedVersion: UInt128 = 0
+    /// Changes come again after a restart or a failure. A table's inserts are written in the stream's order, each as a whole,
+    /// so it has all changes up to the newest version in it. Those are left out: the rows that they were about may be gone,
+    /// or be others by now, and what a later change does not carry is in the row as it is now.
+    private var applied: UInt128 = 0
+    /// Whether ``applied`` has to be asked for: changes were sent, and nobody knows whether they arrived.
+    private var isUncertain: Bool
+    /// Whether rows go to a table that forgets them.
+    private var isRehearsal = false
 
     /// What a call writes, and for whom.
     struct Context {
@@ -30,20 +36,25 @@ final class ClickHouseTableWriter {
         let state: ClickHouseState
         /// Distinguishes attempts to copy, which may send the same rows into a table that was emptied in between.
         let attempt: UInt64
+        /// The target's position: it has what committed before it.
+        let position: LSN
         let deadline: ContinuousClock.Instant
-    }
 
-    /// More in one insert would be cut into blocks by the server, which commit one by one.
-    private static let insertBytes = 128 << 20
-    private static let insertRows = 500_000
+        /// Whether changes come in the stream's order; rows of a copy and dead letters have no position, and are no part of a unit.
+        var isStream: Bool {
+            !batch.isCopy && (batch.position != nil || !batch.beginsUnit || !batch.commitsUnit)
+        }
+    }
 
     init(
         _ layout: ClickHouseLayout,
         client: ClickHouseClient,
         config: ClickHouseConfig,
         encoder: ClickHouseEncoder,
-        body: BodyWriter
+        body: BodyWriter,
+        isUncertain: Bool
     ) {
+        self.isUncertain = isUncertain
         self.layout = layout
         self.client = client
         self.encoder = encoder
@@ -64,7 +75,8 @@ final class ClickHouseTableWriter {
     /// Forgets what the table was before it was emptied.
     func beginCopy() {
         copied = 0
-        truncatedVersion = 0
+        applied = 0
+        isUncertain = false
     }
 
     // MARK: Segments
@@ -73,6 +85,7 @@ final class ClickHouseTableWriter {
         var rows = 0
         var first: RowVersion?
         var last: RowVersion?
+        var newest = RowVersion(commitLSN: .zero, ordinal: 0)
         var hash: UInt64 = 0
         var number = 0
     }
@@ -85,6 +98,7 @@ final class ClickHouseTableWriter {
     /// - Throws: a permanent error that names every change refused, before any of its rows was sent.
     func write(_ context: Context, _ fold: inout FoldIndex) throws(SinkError) {
         let batch = context.batch
+        if isUncertain, context.isStream { try findApplied(context) }
         fold.build(
             batch,
             table: context.table,
@@ -100,13 +114,53 @@ final class ClickHouseTableWriter {
             var end = begin
             while end < fold.items.count, fold.items[end].outcome != .truncate { end += 1 }
             if end > begin { try write(begin..<end, context, fold) }
-            try finishInsert(context)
             if end < fold.items.count {
                 try truncate(batch.version(of: batch.change(Int(fold.items[end].change))), context)
             }
             begin = end + 1
         }
-        if batch.isCopy, !layout.schema.hasKey { copied += UInt64(fold.items.count) }
+        if batch.isCopy, !layout.schema.hasKey, !isRehearsal { copied += UInt64(fold.items.count) }
+    }
+
+    /// Has the server look at the rows and forget them: into a table of the same columns and constraints.
+    func rehearse(_ context: Context, _ fold: inout FoldIndex) throws(SinkError) {
+        let name = rehearsalName
+        let operation = "rehearse"
+        isRehearsal = true
+        defer { isRehearsal = false }
+        try client.run("DROP TABLE IF EXISTS \(name)", operation: operation, table: layout.ref)
+        try client.run("CREATE TABLE \(name) AS \(layout.name) ENGINE = Null", operation: operation, table: layout.ref)
+        do throws(SinkError) {
+            try write(context, &fold)
+        } catch {
+            // Why the rows were refused is what matters.
+            try? client.run("DROP TABLE IF EXISTS \(name)", operation: operation, table: layout.ref)
+            throw error
+        }
+        try client.run("DROP TABLE IF EXISTS \(name)", operation: operation, table: layout.ref)
+    }
+
+    private var rehearsalName: String {
+        "\(layout.database.clickhouseIdentifier).\("dbmazz_rehearsal_\(client.queryPrefix)".clickhouseIdentifier)"
+    }
+
+    /// Asks for the newest version, once no insert is on its way any more.
+    private func findApplied(_ context: Context) throws(SinkError) {
+        let operation = "find what is written"
+        try client.awaitGivenUpInserts(operation: operation, table: layout.ref, deadline: context.deadline)
+        let rows = try client.rows(
+            "SELECT max(\(AuditColumn.version.rawValue)) FROM \(layout.name)",
+            operation: operation,
+            table: layout.ref
+        )
+        applied = max(applied, rows.first?.first?.flatMap { UInt128($0) } ?? 0)
+        isUncertain = false
+    }
+
+    /// Whether the table has the change.
+    @inline(__always)
+    private func isApplied(_ version: RowVersion, _ context: Context) -> Bool {
+        context.isStream && (version.number <= applied || version.commitLSN < context.position)
     }
 
     private func write(_ items: Range<Int>, _ context: Context, _ fold: FoldIndex) throws(SinkError) {
@@ -122,6 +176,7 @@ final class ClickHouseTableWriter {
             refused.removeAll()
             throw error
         }
+        try finishInsert(context)
     }
 
     // MARK: Rows with a key
@@ -132,8 +187,7 @@ final class ClickHouseTableWriter {
             let item = fold.items[index]
             let change = context.batch.change(Int(item.change))
             let version = context.batch.version(of: change)
-            guard version.number >= truncatedVersion else { continue }
-            if let lookup, lookup.isSuperseded(index, version) { continue }
+            if isApplied(version, context) { continue }
             if item.outcome == .changeKey { tombstone(ofOldKey: change, version, context) }
             let isDeletion = item.outcome == .delete
             let begin = row.count
@@ -156,7 +210,7 @@ final class ClickHouseTableWriter {
                 continue
             }
             finishRow(change.kind, isDeletion, version)
-            try flushIfLarge(context)
+            if row.count >= 64 << 10 { moveToBody() }
         }
     }
 
@@ -197,6 +251,7 @@ final class ClickHouseTableWriter {
         insert.rows += 1
         insert.first = insert.first ?? version
         insert.last = version
+        insert.newest = max(insert.newest, version)
     }
 
     // MARK: What changes do not carry
@@ -204,27 +259,11 @@ final class ClickHouseTableWriter {
     /// Where the values are that an item does not carry.
     private struct Lookup {
         /// The item before, by index; -1 for the target's row, -2 for none.
-        var before: [Int]
-        /// The key under which an incomplete item's row was before it.
-        var keys: [Int: [UInt8]] = [:]
-        /// The key that it has after it.
-        var newKeys: [Int: [UInt8]] = [:]
+        let before: [Int]
+        /// The key of the target's row.
+        let keys: [Int: [UInt8]]
         let first: Int
-        var stored: ClickHouseStoredRows
-
-        /// Whether the target has this change, or a later one of the same row: it comes again after a restart.
-        func isSuperseded(_ item: Int, _ version: RowVersion) -> Bool {
-            guard before[item - first] != -2 || newKeys[item] != nil else { return false }
-            if image(after: item, version) != nil { return true }
-            guard before[item - first] == -1, let key = keys[item], let row = stored.row(key) else { return false }
-            return row.version >= version
-        }
-
-        /// The target's row, if it is of this change or a later one.
-        func image(after item: Int, _ version: RowVersion) -> ClickHouseStoredRows.Row? {
-            guard let key = newKeys[item], let row = stored.row(key), row.version >= version else { return nil }
-            return row
-        }
+        let stored: ClickHouseStoredRows
     }
 
     /// Finds what incomplete items need; nil where all are complete.
@@ -236,17 +275,17 @@ final class ClickHouseTableWriter {
         guard items.contains(where: { isIncomplete(fold.items[$0]) }) else { return nil }
         var before = Array(repeating: -2, count: items.count)
         var keys: [Int: [UInt8]] = [:]
-        var newKeys: [Int: [UInt8]] = [:]
         var latest: [[UInt8]: Int] = [:]
         for index in items {
             let item = fold.items[index]
             let change = context.batch.change(Int(item.change))
+            // What the table has already is in its rows.
+            if isApplied(context.batch.version(of: change), context) { continue }
             let new = key(in: context.batch) { fold.cell(item, $0, in: context.batch) }
             let old =
                 item.outcome == .changeKey
                 ? key(in: context.batch) { context.batch.oldCell(change, $0) } : new
             if isIncomplete(item) {
-                newKeys[index] = new
                 if let earlier = latest[old] {
                     before[index - items.lowerBound] = earlier
                 } else {
@@ -258,12 +297,12 @@ final class ClickHouseTableWriter {
             latest[new] = item.outcome == .delete && !isSoft ? -2 : index
         }
         let stored = try ClickHouseStoredRows(
-            Array(Set(keys.values).union(newKeys.values)),
+            Array(Set(keys.values)),
             of: layout,
             from: client,
             deadline: context.deadline
         )
-        return Lookup(before: before, keys: keys, newKeys: newKeys, first: items.lowerBound, stored: stored)
+        return Lookup(before: before, keys: keys, first: items.lowerBound, stored: stored)
     }
 
     private func key(in batch: CdcBatch, _ cell: (Int) -> Cell) -> [UInt8] {
@@ -301,12 +340,6 @@ final class ClickHouseTableWriter {
             guard next >= 0 else { return nothing(column) }
             place = next
             let item = fold.items[place]
-            let version = context.batch.version(of: context.batch.change(Int(item.change)))
-            // What the row had then, it has still in every column that nobody has touched since.
-            if let image = lookup.image(after: place, version), !image.isDeleted || deleteMode == .soft {
-                lookup.stored.append(image.values[column], to: &row)
-                return true
-            }
             let cell = fold.cell(item, column, in: context.batch)
             // A soft delete carries its key alone, and keeps what the row had.
             if item.outcome == .delete, context.batch.change(Int(item.change)).oldTuple != .full { continue }
@@ -323,14 +356,13 @@ final class ClickHouseTableWriter {
 
     // MARK: Rows without a key
 
-    /// A row's identity is where it was inserted; which of several equal rows a delete takes makes no difference, but the
-    /// same delete has to take the same one when it comes again.
+    /// A row's identity is where it was inserted; which of several equal rows a delete takes makes no difference.
     private func writeKeyless(_ items: Range<Int>, _ context: Context, _ fold: FoldIndex) throws(SinkError) {
         let batch = context.batch
         var hashes: [UInt128] = []
         for index in items {
             let change = batch.change(Int(fold.items[index].change))
-            if change.kind == .insert || batch.version(of: change).number < truncatedVersion { continue }
+            if change.kind == .insert || isApplied(batch.version(of: change), context) { continue }
             hashes.append(hash(change, old: true, context))
         }
         var bag = try ClickHouseBag(hashes, of: layout, from: client, deadline: context.deadline)
@@ -338,11 +370,11 @@ final class ClickHouseTableWriter {
             let item = fold.items[index]
             let change = batch.change(Int(item.change))
             var version = batch.version(of: change)
-            guard version.number >= truncatedVersion else { continue }
+            if isApplied(version, context) { continue }
             if change.kind != .insert {
                 let place = row.count
                 let hash = appendCells(change, old: true, item, context)
-                guard let id = bag.remove(hash, version.number) else {
+                guard let id = bag.remove(hash) else {
                     row.truncate(to: place)
                     refuse(item, missingRow(version))
                     continue
@@ -359,7 +391,7 @@ final class ClickHouseTableWriter {
                 bag.add(hash, version.number)
                 finishRow(change.kind, false, batch.version(of: change))
             }
-            try flushIfLarge(context)
+            if row.count >= 64 << 10 { moveToBody() }
         }
     }
 
@@ -387,21 +419,13 @@ final class ClickHouseTableWriter {
 
     // MARK: Sending
 
-    private func flushIfLarge(_ context: Context) throws(SinkError) {
-        if row.count >= 64 << 10 { moveToBody() }
-        // Never with something refused in it.
-        guard refused.isEmpty else { return }
-        if body.plainCount >= ClickHouseTableWriter.insertBytes || insert.rows >= ClickHouseTableWriter.insertRows {
-            try finishInsert(context)
-        }
-    }
-
     private func moveToBody() {
         insert.hash = row.bytes.hashed(into: insert.hash)
         body.append(row.bytes)
         row.reset()
     }
 
+    /// Sends what was encoded: all that a segment has, as one insert.
     private func finishInsert(_ context: Context) throws(SinkError) {
         moveToBody()
         defer {
@@ -412,22 +436,28 @@ final class ClickHouseTableWriter {
         body.finish()
         // Of what is sent, never of a clock: the same rows have the same token, and others never have it.
         let attempt = context.batch.isCopy ? ":\(context.attempt)" : ""
-        try client.insert(
-            statement,
-            body.bytes,
-            body.method,
-            token: "\(context.pipeline):\(layout.ref):\(first.hexadecimal)-\(last.hexadecimal):\(insert.rows):"
-                + "\(insert.number):\(String(insert.hash, radix: 16))\(attempt)",
-            operation: "insert",
-            table: layout.ref,
-            lsn: last.commitLSN,
-            deadline: context.deadline
-        )
+        do throws(SinkError) {
+            try client.insert(
+                isRehearsal ? layout.insertStatement(into: rehearsalName) : statement,
+                body.bytes,
+                body.method,
+                token: "\(context.pipeline):\(layout.ref):\(first.hexadecimal)-\(last.hexadecimal):\(insert.rows):"
+                    + "\(insert.number):\(String(insert.hash, radix: 16))\(attempt)",
+                operation: "insert",
+                table: layout.ref,
+                lsn: last.commitLSN,
+                deadline: context.deadline
+            )
+        } catch {
+            isUncertain = isUncertain || !isRehearsal
+            throw error
+        }
+        if context.isStream, !isRehearsal { applied = max(applied, insert.newest.number) }
     }
 
     /// Empties the table of what is older than the truncate, once.
     private func truncate(_ version: RowVersion, _ context: Context) throws(SinkError) {
-        guard version.number > truncatedVersion else { return }
+        guard !isApplied(version, context), !isRehearsal else { return }
         try client.awaitGivenUpInserts(operation: "truncate", table: layout.ref, deadline: context.deadline)
         try context.state.announceTruncate(of: layout.schema, version, context.pipeline)
         try removeRows(before: version.number, deadline: context.deadline)
@@ -464,7 +494,7 @@ final class ClickHouseTableWriter {
             }
             try client.run(statement, operation: operation, table: layout.ref, deadline: deadline)
         }
-        truncatedVersion = version
+        applied = max(applied, version)
     }
 
     /// Marks the rows that are there as deleted by the truncate.
