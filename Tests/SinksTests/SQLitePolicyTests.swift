@@ -55,7 +55,7 @@ struct SQLitePolicyTests {
         let error = await file.refusal { $0.insert("1", "1", "a").insert("2", "NaN", "b") }
         #expect(error?.kind == .permanent)
         #expect(error?.changes == [1])
-        #expect(error?.cause.contains("column \"d\" (float64) holds NaN") == true)
+        #expect(error?.cause.contains("column \"d\" (double precision) holds NaN") == true)
     }
 
     @Test("clamp: -0 becomes 0; what has no nearest value is refused")
