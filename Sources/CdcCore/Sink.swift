@@ -54,20 +54,6 @@ public struct ValueSubstitution: Hashable, Sendable {
     }
 }
 
-/// Where a batch ended that was sent and may have arrived: after that change of that transaction.
-public struct BatchEnd: Hashable, Sendable {
-    /// The transaction's commit.
-    public var commitLSN: LSN
-    /// The last change's place in the transaction; 0 for one that ended with its transaction.
-    public var ordinal: UInt64
-
-    /// Makes an end.
-    public init(commitLSN: LSN, ordinal: UInt64) {
-        self.commitLSN = commitLSN
-        self.ordinal = ordinal
-    }
-}
-
 /// Which source a position belongs to.
 public struct SourceIdentity: Hashable, Sendable {
     /// `pg_control`'s system identifier, decimal.
@@ -111,11 +97,6 @@ public struct PipelineState: Sendable {
     public var copies: [TableRef: LSN]
     /// The source's OID of each table when it was copied, where the sink remembers it.
     public var tableOIDs: [TableRef: UInt32] = [:]
-    /// Where the batches ended that were sent after ``position``, in order, where the sink remembers it.
-    ///
-    /// Cut at the same places, they come again byte for byte, and the target knows them.
-    public var batchEnds: [BatchEnd] = []
-
     /// Makes a state.
     public init(source: SourceIdentity, position: SourcePosition?, copies: [TableRef: LSN]) {
         self.source = source

@@ -90,7 +90,6 @@ public final class ClickHouseSink: Sink {
             loaded.copies[table] = registration.consistentPoint
             loaded.tableOIDs[table] = registration.sourceOID
         }
-        loaded.batchEnds = found.batchEnds
         return loaded
     }
 
@@ -188,7 +187,7 @@ public final class ClickHouseSink: Sink {
         let (client, _) = try ready()
         client.limit = deadline
         defer { client.limit = nil }
-        // The cut goes first: after a crash the same rows come in the same inserts, and the server knows them.
+        // The cut goes first: after a crash it tells that nobody knows how much of the batch arrived.
         if !batch.isEmpty, !batch.isCopy { try announce(batch, deadline) }
         try write(batch, deadline)
         var result = SinkResult(
@@ -268,7 +267,7 @@ public final class ClickHouseSink: Sink {
     private func announce(_ batch: CdcBatch, _ deadline: ContinuousClock.Instant) throws(SinkError) {
         guard var next = stored, batch.transactionCount > 0 else { return }
         let last = batch.change(batch.changeCount - 1)
-        let end = BatchEnd(
+        let end = ClickHouseState.BatchEnd(
             commitLSN: batch.transaction(Int(last.transaction)).commitLSN,
             ordinal: batch.commitsUnit ? 0 : last.ordinal
         )

@@ -20,6 +20,13 @@ struct ClickHouseState {
         let truncatedVersion: UInt128
     }
 
+    /// Where a batch ends that is sent and not yet committed: after that change of that transaction.
+    struct BatchEnd: Hashable {
+        let commitLSN: LSN
+        /// The last change's place in the transaction; 0 for one that ends with its transaction.
+        let ordinal: UInt64
+    }
+
     /// A pipeline's row.
     struct Position {
         var source: SourceIdentity
