@@ -66,7 +66,9 @@ extension Integration {
                     id += 4
                     try rig.rig.catchUp()
                     try rig.awaitIDs(Array(1...id))
-                    #expect(try rig.target.faultsFired() == [trouble.times], name)
+                    // Rows that arrived are not sent again: the table is asked what it has.
+                    let isOnce = what == Self.rows && trouble.name == "committed, no answer, again and again"
+                    #expect(try rig.target.faultsFired() == [isOnce ? 1 : trouble.times], name)
                     try rig.expectNothingTwice("t", key: "id")
                     try rig.expectGuardedInserts()
                     try #require(rig.daemon.isRunning, "\(trouble.name): \(rig.daemon.logTail())")
@@ -83,7 +85,7 @@ extension Integration {
             rig.daemon.setEnvironment("SOURCE_TABLES", "public.t")
             try rig.rig.startStreaming()
             try rig.target.reset()
-            try rig.target.fault(.cutAfter, .matching(Self.rows, times: 3))
+            try rig.target.fault(.exception(241), .matching(Self.rows, times: 3))
             try rig.rig.insert(1...50)
             try rig.rig.catchUp()
             try rig.awaitIDs(Array(1...50))

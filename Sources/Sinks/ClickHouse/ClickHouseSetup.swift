@@ -89,7 +89,7 @@ struct ClickHouseSetup {
         var names: [[UInt8]: TableRef] = [:]
         var compared: [Comparison] = []
         for table in tables {
-            var found = compare(table, catalog)
+            var found = try compare(table, catalog)
             if let other = names[Array(table.sinkName.utf8)] {
                 found.mistakes.append(
                     TableDifference(
@@ -112,7 +112,7 @@ struct ClickHouseSetup {
         return compared
     }
 
-    private func compare(_ table: TableSchema, _ catalog: Catalog) -> Comparison {
+    private func compare(_ table: TableSchema, _ catalog: Catalog) throws(SinkError) -> Comparison {
         var result: Comparison
         let registration = catalog.registrations[table.ref]
         func wanted() -> ClickHouseLayout {
@@ -174,7 +174,7 @@ struct ClickHouseSetup {
         if catalog.tables[Array(result.layout.viewName.utf8)] == nil {
             result.statements.append(result.layout.createView(cluster: config.cluster))
         }
-        if registration == nil { result.differences += foreign(table) }
+        if registration == nil { result.differences += try foreign(table) }
         return result
     }
 
@@ -299,10 +299,10 @@ struct ClickHouseSetup {
     }
 
     /// A table that somebody else filled.
-    private func foreign(_ table: TableSchema) -> [TableDifference] {
+    private func foreign(_ table: TableSchema) throws(SinkError) -> [TableDifference] {
         let name = "\(config.database.clickhouseIdentifier).\(table.sinkName.clickhouseIdentifier)"
-        let rows = try? client.rows("SELECT 1 FROM \(name) LIMIT 1", operation: "read table", table: table.ref)
-        guard let rows, !rows.isEmpty else { return [] }
+        let rows = try client.rows("SELECT 1 FROM \(name) LIMIT 1", operation: "read table", table: table.ref)
+        guard !rows.isEmpty else { return [] }
         return [
             TableDifference(
                 table: table.ref,

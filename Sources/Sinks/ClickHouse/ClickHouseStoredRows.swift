@@ -15,7 +15,10 @@ struct ClickHouseStoredRows {
         let values: [Range<Int>]
     }
 
-    /// How many keys one query asks for: their rows are all in memory at once.
+    /// How much memory the rows take.
+    var byteCount: Int { bytes.count }
+
+    /// How many keys one query asks for.
     private static let keysAQuery = 1000
 
     /// Reads the rows of these keys.

@@ -27,6 +27,11 @@ final class ClickHouseTableWriter {
     private var isUncertain: Bool
     /// Whether rows go to a table that forgets them.
     private var isRehearsal = false
+    /// How many changes that do not carry their row are written at once; follows the size of the rows.
+    private var sliceSize = 64
+
+    private static let sliceSizes = 1...4096
+    private static let sliceBytes = 4 << 20
 
     /// What a call writes, and for whom.
     struct Context {
@@ -97,18 +102,69 @@ final class ClickHouseTableWriter {
     ///
     /// - Throws: a permanent error that names every change refused, before any of its rows was sent.
     func write(_ context: Context, _ fold: inout FoldIndex) throws(SinkError) {
-        let batch = context.batch
         if isUncertain, context.isStream { try findApplied(context) }
-        fold.build(
-            batch,
-            table: context.table,
-            folding: !batch.hasOnlyInserts(context.table),
-            keepingDeletes: deleteMode == .soft
-        )
         insert = Insert()
         refused.removeAll()
         row.reset()
         body.reset()
+        // A rehearsal leaves nothing that a later slice could read back.
+        guard !isRehearsal, incompleteChanges(context, atMost: sliceSize + 1) > sliceSize else {
+            return try writeSlice(context, &fold)
+        }
+        try writeInSlices(context, &fold)
+    }
+
+    /// Changes that do not carry their row, counted up to a limit.
+    private func incompleteChanges(_ context: Context, atMost limit: Int) -> Int {
+        guard layout.schema.hasKey else { return 0 }
+        var count = 0
+        var index = context.batch.firstChange(ofTable: context.table)
+        while index != .max, count < limit {
+            let change = context.batch.change(Int(index))
+            if isIncomplete(change) { count += 1 }
+            index = change.nextOfTable
+        }
+        return count
+    }
+
+    private func isIncomplete(_ change: Change) -> Bool {
+        change.isPartial || (deleteMode == .soft && change.kind == .delete && change.oldTuple != .full)
+    }
+
+    /// Writes one run of changes after the other, each as if it were the batch: the rows that are read back for a run are in
+    /// memory at once, and they may be much larger than the changes.
+    private func writeInSlices(_ context: Context, _ fold: inout FoldIndex) throws(SinkError) {
+        let batch = context.batch
+        var places: [Int] = []
+        var index = batch.firstChange(ofTable: context.table)
+        while index != .max {
+            places.append(Int(index))
+            index = batch.change(Int(index)).nextOfTable
+        }
+        defer { batch.widen() }
+        var begin = 0
+        while begin < places.count {
+            var end = begin
+            var incomplete = 0
+            while end < places.count, incomplete < sliceSize {
+                if isIncomplete(batch.change(places[end])) { incomplete += 1 }
+                end += 1
+            }
+            batch.narrow(to: places[begin]..<places[end - 1] + 1)
+            try writeSlice(context, &fold)
+            begin = end
+        }
+    }
+
+    private func writeSlice(_ context: Context, _ fold: inout FoldIndex) throws(SinkError) {
+        let batch = context.batch
+        let isSoft = deleteMode == .soft
+        fold.build(
+            batch,
+            table: context.table,
+            folding: !batch.hasOnlyInserts(context.table),
+            keepingDeletes: isSoft
+        )
         var begin = 0
         while begin < fold.items.count {
             var end = begin
@@ -129,7 +185,11 @@ final class ClickHouseTableWriter {
         isRehearsal = true
         defer { isRehearsal = false }
         try client.run("DROP TABLE IF EXISTS \(name)", operation: operation, table: layout.ref)
-        try client.run("CREATE TABLE \(name) AS \(layout.name) ENGINE = Null", operation: operation, table: layout.ref)
+        try client.run(
+            "CREATE TABLE IF NOT EXISTS \(name) AS \(layout.name) ENGINE = Null",
+            operation: operation,
+            table: layout.ref
+        )
         do throws(SinkError) {
             try write(context, &fold)
         } catch {
@@ -296,13 +356,30 @@ final class ClickHouseTableWriter {
             if item.outcome == .changeKey { latest[old] = -2 }
             latest[new] = item.outcome == .delete && !isSoft ? -2 : index
         }
-        let stored = try ClickHouseStoredRows(
-            Array(Set(keys.values)),
-            of: layout,
-            from: client,
-            deadline: context.deadline
-        )
+        let stored: ClickHouseStoredRows
+        do throws(SinkError) {
+            stored = try ClickHouseStoredRows(
+                Array(Set(keys.values)),
+                of: layout,
+                from: client,
+                deadline: context.deadline
+            )
+        } catch {
+            // It may have been too much at once.
+            sliceSize = max(sliceSize / 2, ClickHouseTableWriter.sliceSizes.lowerBound)
+            throw error
+        }
+        fitSlices(to: stored.byteCount, of: keys.count)
         return Lookup(before: before, keys: keys, first: items.lowerBound, stored: stored)
+    }
+
+    private func fitSlices(to bytes: Int, of rows: Int) {
+        let sizes = ClickHouseTableWriter.sliceSizes
+        if bytes > ClickHouseTableWriter.sliceBytes {
+            sliceSize = max(sliceSize / 2, sizes.lowerBound)
+        } else if bytes < ClickHouseTableWriter.sliceBytes / 4, rows >= sliceSize / 2 {
+            sliceSize = min(sliceSize * 2, sizes.upperBound)
+        }
     }
 
     private func key(in batch: CdcBatch, _ cell: (Int) -> Cell) -> [UInt8] {
