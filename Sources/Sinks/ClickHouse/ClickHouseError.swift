@@ -41,7 +41,7 @@ enum ClickHouseError {
             (.configuration, "the server does not know a setting that the sink uses: report this with its version")
         case 164: (.retriable, "the server or the user is read-only: trying again")
         case tooManyParts where message.contains("Too many partitions"):
-            (.permanent, "partition the table by less, or not at all")
+            (.permanent, "the table is not to be partitioned (see the connector's README)")
         case tooManyParts:
             (.retriable, "the server is behind with its merges: trying again later; set SINK_FLUSH_INTERVAL_MS higher")
         case 241: (.retriable, "the server is out of memory: trying again; set SINK_BATCH_SIZE lower if it stays")

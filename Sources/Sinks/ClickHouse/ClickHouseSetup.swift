@@ -15,6 +15,7 @@ struct ClickHouseSetup {
             var engine = ""
             var engineFull = ""
             var sortingKey = ""
+            var partitionKey = ""
             var columns: [Column] = []
 
             struct Column {
@@ -218,6 +219,11 @@ struct ClickHouseSetup {
                     + "SINK_DELETE_MODE=\(config.deleteMode.rawValue)"
             )
         }
+        if !there.partitionKey.isEmpty {
+            add(
+                "it is partitioned by \(there.partitionKey), so that an insert would become several, of which some can fail"
+            )
+        }
         if !ClickHouseSetup.isOrdered(there, by: result.layout.sortingKey) {
             add(
                 "it is ordered by (\(there.sortingKey)) instead of (\(result.layout.sortingKey.joined(separator: ", ")))"
@@ -319,7 +325,7 @@ struct ClickHouseSetup {
         let operation = "read catalog"
         let database = config.database.clickhouseLiteral
         let known = try client.rows(
-            "SELECT name, engine, engine_full, sorting_key FROM system.tables WHERE database = \(database)",
+            "SELECT name, engine, engine_full, sorting_key, partition_key FROM system.tables WHERE database = \(database)",
             operation: operation
         )
         for row in known {
@@ -327,7 +333,8 @@ struct ClickHouseSetup {
             catalog.tables[Array(name.utf8)] = Catalog.Table(
                 engine: row[1] ?? "",
                 engineFull: row[2] ?? "",
-                sortingKey: row[3] ?? ""
+                sortingKey: row[3] ?? "",
+                partitionKey: row[4] ?? ""
             )
         }
         let wanted = tables.map(\.sinkName).filter { catalog.tables[Array($0.utf8)] != nil }
