@@ -71,7 +71,7 @@ private final class ClickHouseTarget: ConformanceTarget {
 
     var traits: ConformanceTraits {
         var traits = ConformanceTraits()
-        traits.randomUnits = 25
+        traits.randomUnits = 15
         return traits
     }
 

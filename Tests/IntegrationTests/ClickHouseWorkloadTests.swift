@@ -54,7 +54,7 @@ extension Integration {
             defer { try? workload.close() }
             try rig.rig.start(workload)
             let watch = try rig.watch(workload.tableNames)
-            for _ in 0..<3 {
+            for _ in 0..<2 {
                 let end = ContinuousClock.now + .seconds(max(2, Effort.seconds / 10))
                 while ContinuousClock.now < end {
                     try watch.expectNothing()
@@ -90,7 +90,7 @@ extension Integration {
             try rig.rig.start(workload)
             let watch = try rig.watch(workload.tableNames)
             var random = SeededRandom(seed: Effort.seed)
-            for round in 0..<14 {
+            for round in 0..<10 {
                 if !rig.daemon.isRunning { try rig.daemon.start() }
                 sleepThread(.milliseconds(Int.random(in: 200...1_500, using: &random)))
                 switch round % 7 {
