@@ -278,9 +278,9 @@ class Handler(BaseHTTPRequestHandler):
         if kind == "delay-after":
             time.sleep(fault["seconds"])
         front.end(entry)
-        self.finish(kind, fault, output, rows, elapsed)
+        self.conclude(kind, fault, output, rows, elapsed)
 
-    def finish(self, kind, fault, output, rows, elapsed):
+    def conclude(self, kind, fault, output, rows, elapsed):
         entry = self.entry
         if kind == "cut-after":
             raise Gone

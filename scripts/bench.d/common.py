@@ -19,8 +19,10 @@ SCALE = number("BENCH_SCALE", 10)
 PATIENCE = number("BENCH_PATIENCE", 900)
 
 COLUMNS = "id int PRIMARY KEY, a bigint, b text, c text, d numeric(12,2), e timestamptz, f float8, g bool, h uuid, i date"
-FILL = ("INSERT INTO {t} SELECT i, i*7::bigint, 'name '||i, md5(i::text), (i%100000)/100.0, now(), i/3.0, i%2=0, "
-        "md5(i::text)::uuid, current_date - i%1000 FROM generate_series(1,{n}) i")
+# A row by its number, i.
+VALUES = ("i, i*7::bigint, 'name '||i, md5(i::text), (i%100000)/100.0, now(), i/3.0, i%2=0, md5(i::text)::uuid, "
+          "current_date - i%1000")
+FILL = f"INSERT INTO {{t}} SELECT {VALUES} FROM generate_series(1,{{n}}) i"
 # One update and one insert; needs the table `small` with 10 000 rows, and the sequence `small_id`.
 SMALL = ("\\set id random(1, 10000)\nBEGIN;\nUPDATE small SET a = a + 1 WHERE id = :id;\n"
          "INSERT INTO small SELECT nextval('small_id'), 1, 'name', 'text', 1.5, now(), 0.5, true, "

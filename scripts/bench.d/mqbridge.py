@@ -1,13 +1,13 @@
-"""mq-bridge from a slot into a file, until its input ends: URL SLOT FILE. Runs in .build-peers/venv."""
-import sys
+"""mq-bridge from a slot to an output, until its input ends: URL SLOT OUTPUT, as JSON. Runs in .build-peers/venv."""
+import json, sys
 
 import mq_bridge
 
-url, slot, path = sys.argv[1:]
+url, slot, output = sys.argv[1:]
 route = mq_bridge.Route.from_config({
     "input": {"postgres_cdc": {"url": url, "publication": "bench", "create_publication": False, "slot_name": slot,
                                "create_slot": False, "temporary_slot": False}},
-    "output": {"file": {"path": path}},
+    "output": json.loads(output),
     "batch_size": 4096,
 })
 route.start()

@@ -1,5 +1,5 @@
 """The same changes read by other tools: Debezium's embedded engine with a counting handler, mq-bridge into a file."""
-import atexit, os, subprocess, sys, tempfile, time
+import atexit, json, os, subprocess, sys, tempfile, time
 
 from common import COLUMNS, FILL, PATIENCE, ROOT, ROUNDS, ROWS, SMALL, SMALL_TABLE, Daemon, cpu, medians, memory, note, pgbench
 from common import recvlogical, table, watched
@@ -26,6 +26,10 @@ def start(command, **kwargs):
     process.started = started
     atexit.register(process.kill)
     return process
+
+
+def start_mqbridge(source, slot, output, **kwargs):
+    return start([f"{PEERS}/venv/bin/python", f"{HERE}/mqbridge.py", source.url, slot, json.dumps(output)], **kwargs)
 
 
 def end_of(path, size=4096):
@@ -67,7 +71,7 @@ def debezium(source, end, count, directory):
 
 
 def mqbridge(source, end, count, directory):
-    process = start([f"{PEERS}/venv/bin/python", f"{HERE}/mqbridge.py", source.url, "peer", f"{directory}/changes"])
+    process = start_mqbridge(source, "peer", {"file": {"path": f"{directory}/changes"}})
     used = until(process, lambda: MARK in end_of(f"{directory}/changes"))
     process.stdin.close()
     process.wait()
