@@ -8,7 +8,7 @@ extension Integration {
         private static let plants = [
             (
                 "t_types",
-                "UPDATE public.t_types SET f8 = '-0' WHERE ctid = (SELECT ctid FROM public.t_types WHERE f8 = 0 OR f8 > 1 LIMIT 1)"
+                "UPDATE public.t_types SET f8 = '-0' WHERE ctid = (SELECT ctid FROM public.t_types WHERE f8::text <> '-0' LIMIT 1)"
             ),
             ("t_types", "DELETE FROM public.t_types WHERE ctid = (SELECT ctid FROM public.t_types LIMIT 1)"),
             ("t_comp", "UPDATE public.t_comp SET big = 'x' WHERE ctid = (SELECT ctid FROM public.t_comp LIMIT 1)"),
