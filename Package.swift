@@ -41,6 +41,7 @@ let package = Package(
         .systemLibrary(name: "CLz4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .systemLibrary(name: "CMariadb", pkgConfig: "libmariadb", providers: [.apt(["libmariadb-dev"])]),
         .target(name: "CLinux"),
 
         .target(name: "Libpq", dependencies: ["CLibpq"], swiftSettings: settings),
@@ -50,6 +51,7 @@ let package = Package(
             dependencies: ["CdcCore", "CCurl", "CLz4", "CZlib", "CZstd"],
             swiftSettings: settings
         ),
+        .target(name: "MySQLClient", dependencies: ["CdcCore", "CMariadb"], swiftSettings: settings),
         .target(name: "PgOutput", dependencies: ["CdcCore"], swiftSettings: settings),
         .target(
             name: "PostgresSource",
@@ -67,7 +69,7 @@ let package = Package(
         ),
         .target(
             name: "Sinks",
-            dependencies: ["CdcCore", "CSQLite", "Libpq", "CLibpq", "CLinux", "HTTPClient", logging],
+            dependencies: ["CdcCore", "CSQLite", "Libpq", "CLibpq", "CLinux", "HTTPClient", "MySQLClient", logging],
             exclude: [
                 "ClickHouse/README.md", "Postgres/README.md", "SQLite/README.md", "Stdout/README.md", "Null/README.md",
                 "_Template/README.md",
@@ -121,6 +123,11 @@ let package = Package(
         .testTarget(
             name: "HTTPClientTests",
             dependencies: ["CdcCore", "HTTPClient", "CLz4", "CZlib", "CZstd", "TestSupport"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "MySQLClientTests",
+            dependencies: ["CdcCore", "MySQLClient", "TestSupport"],
             swiftSettings: settings
         ),
         .testTarget(name: "PgOutputTests", dependencies: ["CdcCore", "PgOutput"], swiftSettings: settings),

@@ -1,0 +1,73 @@
+internal import CMariadb
+internal import CdcCore
+internal import Glibc
+
+extension MySQLConnection {
+    /// What a failed mysql_real_connect means.
+    func connectFailure(_ handle: Handle) -> MySQLError {
+        let place = "connecting to \(options.server)"
+        if waiter.givenUp != nil { return MySQLError(waiter.kind, "\(place): \(waiter.text)") }
+        let code = handle.errorCode
+        let words = redactedMessage(handle.errorText, code: code)
+        return MySQLError(
+            ErrorCode.kind(code, connecting: true),
+            code: code,
+            sqlState: ErrorCode.isServers(code) ? handle.sqlState : "",
+            "\(place): \(words)"
+        )
+    }
+}
+
+extension Waiter {
+    /// The kind of a call that was given up.
+    var kind: MySQLError.Kind {
+        switch givenUp {
+        case .cancelled: .cancelled
+        case .deadline: .timeout
+        // No descriptor, no thread.
+        case nil: .unreachable
+        }
+    }
+
+    /// The reason of a call that was given up.
+    var text: String {
+        switch givenUp {
+        case .cancelled: "given up, because the daemon stops or starts anew"
+        case .deadline: "not done in time"
+        case nil: "no descriptor or thread to look the name up with"
+        }
+    }
+}
+
+extension MySQLOptions {
+    /// Finds what the library would misread or not find.
+    func check() throws(MySQLError) {
+        // The library takes commas and equals signs for lists of hosts and for connection strings.
+        let isHost = host.utf8.allSatisfy { byte in
+            switch byte {
+            case 0x30...0x3A, 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"): true
+            default: false
+            }
+        }
+        guard isHost, !host.isEmpty else { throw MySQLError(.invalid, "the host is neither a name nor an address") }
+        guard port > 0 else { throw MySQLError(.invalid, "the port is 0") }
+        guard !user.isEmpty else { throw MySQLError(.invalid, "there is no user") }
+        for (what, text) in [("user", user), ("password", password?.value), ("database", database)] {
+            guard text?.utf8.contains(0) != true else { throw MySQLError(.invalid, "the \(what) holds a zero byte") }
+        }
+        guard packetLimit >= 1024, packetLimit <= 1 << 30 else {
+            throw MySQLError(.invalid, "the packet limit is not between 1 KB and 1 GB, the protocol's largest")
+        }
+        guard encryption == .required else { return }
+        for (what, path) in [
+            ("certificates to trust", certificateAuthority ?? systemCertificates), ("certificate", certificate),
+            ("certificate's key", key),
+        ] {
+            guard let path else { continue }
+            guard access(path, R_OK) == 0 else {
+                let reason = String(cString: strerror(errno))
+                throw MySQLError(.invalid, "the file \(path) with the \(what) cannot be read: \(reason)")
+            }
+        }
+    }
+}
