@@ -23,6 +23,10 @@ public enum Failpoint: String, CaseIterable, Sendable {
     case truncateApplied = "truncate-applied"
     /// The sink has applied a unit and not committed.
     case beforeSinkCommit = "before-sink-commit"
+    /// The sink has said which rows it is about to load, and not sent them.
+    case loadAnnounced = "load-announced"
+    /// The target has loaded rows, and nobody has noted it.
+    case loadSent = "load-sent"
     /// Dead letters are on disk, the sink has not committed what goes on without them.
     case deadLettersWritten = "dead-letters-written"
     /// The sink has committed, the source does not know.

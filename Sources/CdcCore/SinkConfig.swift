@@ -66,6 +66,23 @@ public enum StandbyMode: String, Sendable, CaseIterable {
     case refuse
 }
 
+/// Settings that the starrocks sink alone has; nil where they were not set.
+public struct StarRocksSettings: Hashable, Sendable {
+    /// `SINK_STARROCKS_TRANSACTIONS`: whether a batch is one transaction over all its tables.
+    public var transactions: Bool?
+    /// `SINK_STARROCKS_HOST_MAP`: where back ends are reached, by the addresses that the front end names.
+    public var hostMap: String?
+    /// `SINK_STARROCKS_COMPRESSION`.
+    public var compression: CompressionMethod?
+    /// `SINK_STARROCKS_REPLICATION_NUM`: how many replicas new tables get.
+    public var replicationNumber: Int?
+    /// `SINK_STARROCKS_MYSQL_TLS`: whether the MySQL port is spoken to in TLS.
+    public var mysqlTLS: Bool?
+
+    /// Makes settings of which none was set.
+    public init() {}
+}
+
 /// Settings of the sink: the `SINK_*` variables.
 public struct SinkConfig: Sendable {
     /// `SINK_TYPE`.
@@ -120,6 +137,8 @@ public struct SinkConfig: Sendable {
     public var clickhouseCluster: String?
     /// `SINK_CLICKHOUSE_COMPRESSION`; nil where it was not set.
     public var clickhouseCompression: CompressionMethod?
+    /// What `SINK_STARROCKS_*` says.
+    public var starRocks = StarRocksSettings()
     /// Set by the pipeline when calls into the target are to end soon: a sink that waits should look.
     public let cancellation = Cancellation()
     /// `SINK_POSTGRES_TRUNCATE`; nil where it was not set.

@@ -30,6 +30,10 @@ public struct HTTPClientOptions: Sendable {
     public var hostMap: [String: String] = [:]
     /// Host names that may have credentials and secret headers besides the one which the request names.
     public var allowedRedirectHosts: Set<String> = []
+    /// Whether every host that is redirected to may have them.
+    ///
+    /// For a server that is trusted to name the hosts of its own cluster, as StarRocks' front end is.
+    public var allowsAnyRedirectHost = false
 
     /// Makes options with the defaults.
     public init(userAgent: String) { self.userAgent = userAgent }

@@ -100,7 +100,7 @@ extension HTTPClientOptions {
 
     /// Whether a host may see what the first one may.
     private func trusts(_ url: RequestURL, as first: RequestURL) -> Bool {
-        url.host == first.host
+        allowsAnyRedirectHost || url.host == first.host
             || allowedRedirectHosts.contains { sameName($0, url.host) }
             || hostMap.keys.contains { sameName($0, "\(url.host):\(url.port)") }
     }

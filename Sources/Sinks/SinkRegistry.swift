@@ -9,6 +9,7 @@ public enum SinkRegistry {
         SQLiteSink.self,
         PostgresSink.self,
         ClickHouseSink.self,
+        StarRocksSink.self,
         StdoutSink.self,
         NullSink.self,
     ]

@@ -66,6 +66,10 @@ import Testing
         var environment = ["SOURCE_URL": "host=db", "SINK_TYPE": name]
         if name == "postgres" { environment["SINK_URL"] = "postgres://target/shop" }
         if name == "clickhouse" { environment["SINK_URL"] = "http://target:8123" }
+        if name == "starrocks" {
+            environment["SINK_URL"] = "http://target:8030"
+            environment["SINK_DATABASE"] = "shop"
+        }
         #expect(try DaemonSettings.load(environment: environment).sink.type == name)
     }
 
@@ -78,6 +82,8 @@ import Testing
             "SINK_POSTGRES_TRUNCATE": "truncate", "SINK_TLS_CA": "/ca", "SINK_TLS_CERT": "/cert",
             "SINK_TLS_KEY": "/key",
             "SINK_CLICKHOUSE_CLUSTER": "c", "SINK_CLICKHOUSE_COMPRESSION": "ZSTD", "SINK_ON_ERROR": "dead-letter",
+            "SINK_STARROCKS_TRANSACTIONS": "on", "SINK_STARROCKS_HOST_MAP": "a:1=b:2", "SINK_STARROCKS_MYSQL_TLS": "off",
+            "SINK_STARROCKS_COMPRESSION": "gzip", "SINK_STARROCKS_REPLICATION_NUM": "1",
             "SINK_DEAD_LETTER_URL": "/letters",
             "SINK_TYPE": "BULK", "SINK_URL": "http://t", "SINK_PORT": "8030", "SINK_DATABASE": "d", "SINK_SCHEMA": "s",
             "SINK_USER": "u", "SINK_PASSWORD": "pw", "SINK_PIPELINE": "line", "SINK_TABLE_NAME": "x_{schema}_{table}",
@@ -114,6 +120,13 @@ import Testing
         #expect([sink.tlsCA, sink.tlsCertificate, sink.tlsKey] == ["/ca", "/cert", "/key"])
         #expect(sink.clickhouseCluster == "c")
         #expect(sink.clickhouseCompression == .zstd)
+        var starRocks = StarRocksSettings()
+        starRocks.transactions = true
+        starRocks.hostMap = "a:1=b:2"
+        starRocks.mysqlTLS = false
+        starRocks.compression = .gzip
+        starRocks.replicationNumber = 1
+        #expect(sink.starRocks == starRocks)
         #expect(sink.onUnrepresentable == .clamp)
         #expect(sink.onError == .deadLetter)
         #expect(sink.deadLetterURL == "/letters")

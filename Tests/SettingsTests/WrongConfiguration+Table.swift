@@ -347,6 +347,18 @@ extension WrongConfiguration {
             "SINK_CLICKHOUSE_COMPRESSION=\"lz\" is none of the choices: write none, lz4, zstd or gzip; did you mean lz4?"
         ),
         WrongConfiguration(
+            ["SINK_STARROCKS_COMPRESSION": "lz"],
+            "SINK_STARROCKS_COMPRESSION=\"lz\" is none of the choices: write none, lz4, zstd or gzip; did you mean lz4?"
+        ),
+        WrongConfiguration(
+            ["SINK_STARROCKS_TRANSACTIONS": "yes"],
+            "SINK_STARROCKS_TRANSACTIONS=\"yes\" is none of the choices: write on or off"
+        ),
+        WrongConfiguration(
+            ["SINK_STARROCKS_MYSQL_TLS": "of"],
+            "SINK_STARROCKS_MYSQL_TLS=\"of\" is none of the choices: write on or off; did you mean off?"
+        ),
+        WrongConfiguration(
             ["LOG_LEVEL": "loud"],
             "LOG_LEVEL=\"loud\" is none of the choices: "
                 + "write trace, debug, info, notice, warning, error or critical"

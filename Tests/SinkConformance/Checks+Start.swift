@@ -160,6 +160,11 @@ extension Conformance {
         "SINK_TLS_KEY": { $0.tlsKey = "/nowhere/hunter2" },
         "SINK_CLICKHOUSE_CLUSTER": { $0.clickhouseCluster = "hunter2" },
         "SINK_CLICKHOUSE_COMPRESSION": { $0.clickhouseCompression = .zstd },
+        "SINK_STARROCKS_TRANSACTIONS": { $0.starRocks.transactions = true },
+        "SINK_STARROCKS_HOST_MAP": { $0.starRocks.hostMap = "hunter2:1=hunter2:2" },
+        "SINK_STARROCKS_COMPRESSION": { $0.starRocks.compression = .zstd },
+        "SINK_STARROCKS_REPLICATION_NUM": { $0.starRocks.replicationNumber = 1 },
+        "SINK_STARROCKS_MYSQL_TLS": { $0.starRocks.mysqlTLS = true },
         "SINK_POSTGRES_TRUNCATE": { $0.postgresTruncate = .truncate },
     ]
 }

@@ -14,7 +14,7 @@ struct ClickHouseEncoderTests {
         _ policy: UnrepresentablePolicy = .error,
         days: ClosedRange<Int64> = wide
     ) -> [UInt8]? {
-        var buffer = ClickHouseBuffer()
+        var buffer = RowBuffer()
         let encoder = ClickHouseEncoder(policy: policy, days: days)
         let given = text.map { Array($0.utf8) }
         let result: ClickHouseEncoder.Outcome =

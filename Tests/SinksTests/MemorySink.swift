@@ -71,6 +71,11 @@ final class MemorySink: Sink {
             ("SINK_TLS_CERT", config.tlsCertificate != nil), ("SINK_TLS_KEY", config.tlsKey != nil),
             ("SINK_CLICKHOUSE_CLUSTER", config.clickhouseCluster != nil),
             ("SINK_CLICKHOUSE_COMPRESSION", config.clickhouseCompression != nil),
+            ("SINK_STARROCKS_TRANSACTIONS", config.starRocks.transactions != nil),
+            ("SINK_STARROCKS_HOST_MAP", config.starRocks.hostMap != nil),
+            ("SINK_STARROCKS_COMPRESSION", config.starRocks.compression != nil),
+            ("SINK_STARROCKS_REPLICATION_NUM", config.starRocks.replicationNumber != nil),
+            ("SINK_STARROCKS_MYSQL_TLS", config.starRocks.mysqlTLS != nil),
             ("SINK_POSTGRES_TRUNCATE", config.postgresTruncate != nil),
             ("SINK_AUDIT_COLUMNS", config.auditColumns), ("SINK_DELETE_MODE", config.deleteMode == .soft),
         ]

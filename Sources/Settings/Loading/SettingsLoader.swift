@@ -107,6 +107,12 @@ struct SettingsLoader {
         config.clickhouseCluster = values.text(.sinkClickhouseCluster)
         config.clickhouseCompression = values.choice(.sinkClickhouseCompression)
             .flatMap(CompressionMethod.init(rawValue:))
+        config.starRocks.transactions = values.choice(.sinkStarRocksTransactions).map { $0 == "on" }
+        config.starRocks.hostMap = values.text(.sinkStarRocksHostMap)
+        config.starRocks.compression = values.choice(.sinkStarRocksCompression)
+            .flatMap(CompressionMethod.init(rawValue:))
+        config.starRocks.replicationNumber = values.wholeNumber(.sinkStarRocksReplicationNumber)
+        config.starRocks.mysqlTLS = values.choice(.sinkStarRocksMySQLTLS).map { $0 == "on" }
     }
 
     private mutating func loadBatching(_ config: inout SinkConfig, _ capabilities: SinkCapabilities) {

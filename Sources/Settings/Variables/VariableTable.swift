@@ -15,6 +15,8 @@ extension Variable {
         sinkType, sinkURL, sinkPort, sinkDatabase, sinkSchema, sinkUser, sinkPassword, sinkTLSCA, sinkTLSCertificate,
         sinkTLSKey,
         sinkPipeline, sinkTableName, sinkPostgresTruncate, sinkClickhouseCluster, sinkClickhouseCompression,
+        sinkStarRocksTransactions, sinkStarRocksHostMap, sinkStarRocksCompression, sinkStarRocksReplicationNumber,
+        sinkStarRocksMySQLTLS,
         sinkBatchSize, sinkBatchBytes, sinkFlushInterval, sinkMemoryLimit, sinkMaxRetries,
         sinkRetryInitial, sinkRetryMax, sinkShutdownTimeout, sinkDeleteMode, sinkAuditColumns,
         sinkOnUnrepresentable, sinkOnError, sinkDeadLetterURL, sinkStandby,
@@ -215,6 +217,43 @@ extension Variable {
         default: .computed("lz4"),
         example: "zstd",
         meaning: "How rows travel to a ClickHouse target. zstd takes less of a slow network than lz4, and more CPU."
+    )
+    static let sinkStarRocksTransactions = Variable(
+        "SINK_STARROCKS_TRANSACTIONS",
+        .choice(["on", "off"]),
+        default: .computed("off"),
+        example: "on",
+        meaning: "Whether a StarRocks target gets each batch and its position in one transaction over all tables, which "
+            + "needs StarRocks 4.0."
+    )
+    static let sinkStarRocksHostMap = Variable(
+        "SINK_STARROCKS_HOST_MAP",
+        .text(maxBytes: 4096),
+        default: .none,
+        example: "be1:8040=10.0.0.1:8040,be2:8040=10.0.0.2:8040",
+        meaning: "Where the back ends of a StarRocks target are reached, where the addresses that the front end names "
+            + "are not."
+    )
+    static let sinkStarRocksCompression = Variable(
+        "SINK_STARROCKS_COMPRESSION",
+        .choice(CompressionMethod.allCases.map(\.rawValue)),
+        default: .computed("lz4"),
+        example: "zstd",
+        meaning: "How rows travel to a StarRocks target. zstd takes less of a slow network than lz4, and more CPU."
+    )
+    static let sinkStarRocksReplicationNumber = Variable(
+        "SINK_STARROCKS_REPLICATION_NUM",
+        .wholeNumber(1...100, unit: .count),
+        default: .computed("the server's own"),
+        example: "1",
+        meaning: "How many replicas new tables of a StarRocks target get; a cluster of one back end needs 1."
+    )
+    static let sinkStarRocksMySQLTLS = Variable(
+        "SINK_STARROCKS_MYSQL_TLS",
+        .choice(["on", "off"]),
+        default: .computed("on where SINK_URL is https"),
+        example: "on",
+        meaning: "Whether the MySQL port of a StarRocks target (SINK_PORT) is spoken to in TLS."
     )
     static let sinkBatchSize = Variable(
         "SINK_BATCH_SIZE",

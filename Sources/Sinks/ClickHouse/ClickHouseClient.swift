@@ -169,17 +169,17 @@ final class ClickHouseClient {
                     remedy: "trying again; KILL QUERY WHERE startsWith(query_id, \(queryPrefix.clickhouseLiteral))"
                 )
             }
-            usleep(50_000)
+            sleep(for: .milliseconds(50))
         }
     }
 
     // MARK: Requests
 
     private func request(_ settings: [(String, String)]) -> HTTPRequest {
-        let query = settings.map { "\($0.0)=\(ClickHouseClient.percentEncoded($0.1))" }.joined(separator: "&")
+        let query = settings.map { "\($0.0)=\($0.1.percentEncoded)" }.joined(separator: "&")
         return HTTPRequest(
             method: "POST",
-            url: "\(config.url)/?database=\(ClickHouseClient.percentEncoded(config.database))&\(query)",
+            url: "\(config.url)/?database=\(config.database.percentEncoded)&\(query)",
             headers: [
                 (name: "X-ClickHouse-User", value: config.user),
                 (name: "Content-Type", value: "application/octet-stream"),
@@ -242,19 +242,6 @@ final class ClickHouseClient {
         let text = String(decoding: body.suffix(8000), as: UTF8.self)
         guard let place = text.firstRange(of: "Code: ") else { return nil }
         return Int(text[place.upperBound...].prefix { $0.isASCII && $0.isNumber })
-    }
-
-    static func percentEncoded(_ text: String) -> String {
-        var encoded = ""
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
-                encoded.unicodeScalars.append(Unicode.Scalar(byte))
-            default: encoded += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
-            }
-        }
-        return encoded
     }
 }
 

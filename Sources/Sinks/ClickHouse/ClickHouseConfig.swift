@@ -47,6 +47,7 @@ struct ClickHouseConfig: Sendable {
         var check = SettingsCheck(sink: "clickhouse")
         check.refuse("SINK_SCHEMA", isSet: config.schema != nil)
         check.refuse("SINK_POSTGRES_TRUNCATE", isSet: config.postgresTruncate != nil)
+        check.refuseStarRocksSettings(of: config)
         if !config.auditColumns {
             check.add("the sink needs its audit columns to tell newer rows from older: remove SINK_AUDIT_COLUMNS=false")
         }

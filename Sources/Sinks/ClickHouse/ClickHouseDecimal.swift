@@ -65,7 +65,7 @@ struct ClickHouseDecimal {
         high = high &* 10 &+ product.high &+ (carries ? 1 : 0)
     }
 
-    func append(to buffer: inout ClickHouseBuffer, size: Int) {
+    func append(to buffer: inout RowBuffer, size: Int) {
         switch size {
         case 4: buffer.append(UInt32(truncatingIfNeeded: low))
         case 8: buffer.append(UInt64(truncatingIfNeeded: low))

@@ -5,7 +5,7 @@ extension ClickHouseEncoder {
     ///
     /// Others (`{{1},{2}}`, `[0:1]={1,2}`) have no place in an Array.
     /// See https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
-    func array(_ text: UnsafeRawBufferPointer, _ element: ClickHouseEncoding, _ buffer: inout ClickHouseBuffer)
+    func array(_ text: UnsafeRawBufferPointer, _ element: ClickHouseEncoding, _ buffer: inout RowBuffer)
         -> Problem?
     {
         guard text.count >= 2, text[0] == UInt8(ascii: "{"), text[text.count - 1] == UInt8(ascii: "}") else {

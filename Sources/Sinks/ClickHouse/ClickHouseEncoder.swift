@@ -35,7 +35,7 @@ struct ClickHouseEncoder: Sendable {
 
     /// Appends a cell's value; where it is refused, nothing.
     @inline(__always)
-    func append(_ text: UnsafeRawBufferPointer?, as encoding: ClickHouseEncoding, to buffer: inout ClickHouseBuffer)
+    func append(_ text: UnsafeRawBufferPointer?, as encoding: ClickHouseEncoding, to buffer: inout RowBuffer)
         -> Outcome
     {
         guard let text else {
@@ -53,7 +53,7 @@ struct ClickHouseEncoder: Sendable {
     }
 
     /// Appends what stands in a column of a deleted row: nobody sees it.
-    func appendNothing(as encoding: ClickHouseEncoding, to buffer: inout ClickHouseBuffer) {
+    func appendNothing(as encoding: ClickHouseEncoding, to buffer: inout RowBuffer) {
         if encoding.isNullable {
             buffer.append(1 as UInt8)
         } else {
@@ -66,7 +66,7 @@ struct ClickHouseEncoder: Sendable {
         _ problem: Problem,
         _ text: UnsafeRawBufferPointer?,
         _ encoding: ClickHouseEncoding,
-        _ buffer: inout ClickHouseBuffer
+        _ buffer: inout RowBuffer
     ) -> Outcome {
         switch (policy, problem) {
         case (.null, .outOfRange), (.null, .notANumber):
@@ -90,7 +90,7 @@ struct ClickHouseEncoder: Sendable {
     }
 
     @inline(__always)
-    private func value(_ text: UnsafeRawBufferPointer, _ encoding: ClickHouseEncoding, _ buffer: inout ClickHouseBuffer)
+    private func value(_ text: UnsafeRawBufferPointer, _ encoding: ClickHouseEncoding, _ buffer: inout RowBuffer)
         -> Problem?
     {
         switch encoding.kind {
@@ -140,7 +140,7 @@ struct ClickHouseEncoder: Sendable {
     private func integer<Number: FixedWidthInteger>(
         _ text: UnsafeRawBufferPointer,
         _ type: Number.Type,
-        _ buffer: inout ClickHouseBuffer
+        _ buffer: inout RowBuffer
     ) -> Problem? {
         guard let wide = TextCheck.integer(text) else { return .malformed }
         guard let value = Number(exactly: wide) else { return .outOfRange }
@@ -151,7 +151,7 @@ struct ClickHouseEncoder: Sendable {
     private func decimal(
         _ text: UnsafeRawBufferPointer,
         _ encoding: ClickHouseEncoding,
-        _ buffer: inout ClickHouseBuffer
+        _ buffer: inout RowBuffer
     ) -> Problem? {
         do throws(ClickHouseDecimal.Problem) {
             let value = try ClickHouseDecimal(text, precision: encoding.precision, scale: encoding.scale)
@@ -167,7 +167,7 @@ struct ClickHouseEncoder: Sendable {
     }
 
     /// A UUID is two numbers of 64 bits, each in wire order.
-    private func uuid(_ text: UnsafeRawBufferPointer, _ buffer: inout ClickHouseBuffer) -> Problem? {
+    private func uuid(_ text: UnsafeRawBufferPointer, _ buffer: inout RowBuffer) -> Problem? {
         guard text.count == 36 else { return .malformed }
         var halves: (UInt64, UInt64) = (0, 0)
         var digits = 0
@@ -194,7 +194,7 @@ struct ClickHouseEncoder: Sendable {
     /// The C library reads what PostgreSQL's shortest exact output says, NaN and Infinity included, without rounding twice.
     private func float<Bits: FixedWidthInteger>(
         _ text: UnsafeRawBufferPointer,
-        _ buffer: inout ClickHouseBuffer,
+        _ buffer: inout RowBuffer,
         _ read: (UnsafePointer<CChar>, UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Bits
     ) -> Problem? {
         guard text.count > 0, text.count < 64 else { return .malformed }

@@ -129,7 +129,7 @@ struct ClickHouseState {
 
     /// Adds a pipeline's next row.
     func store(_ position: Position, _ pipeline: String, deadline: ContinuousClock.Instant) throws(SinkError) {
-        var row = ClickHouseBuffer()
+        var row = RowBuffer()
         row.append(string: pipeline)
         row.append(string: position.source.systemIdentifier)
         row.append(position.source.timeline)
@@ -206,7 +206,7 @@ struct ClickHouseState {
             operation: "read copy state"
         )
         let revision = (rows.first?.first?.flatMap { UInt64($0) } ?? 0) + 1
-        var body = ClickHouseBuffer()
+        var body = RowBuffer()
         for table in tables {
             body.append(string: pipeline)
             body.append(string: table.ref.schema)
@@ -258,7 +258,7 @@ struct ClickHouseState {
             operation: operation
         )
         var number = last.first?.first?.flatMap { UInt64($0) } ?? 0
-        var body = ClickHouseBuffer()
+        var body = RowBuffer()
         for line in lines {
             number += 1
             body.append(string: pipeline)

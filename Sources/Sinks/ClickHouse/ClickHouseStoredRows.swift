@@ -48,7 +48,7 @@ struct ClickHouseStoredRows {
     func row(_ key: [UInt8]) -> Row? { places[key].map { rows[$0] } }
 
     /// A value as it came.
-    func append(_ range: Range<Int>, to buffer: inout ClickHouseBuffer) {
+    func append(_ range: Range<Int>, to buffer: inout RowBuffer) {
         bytes.withUnsafeBytes { buffer.append(UnsafeRawBufferPointer(rebasing: $0[range])) }
     }
 

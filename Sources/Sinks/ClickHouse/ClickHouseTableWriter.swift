@@ -13,7 +13,7 @@ final class ClickHouseTableWriter {
     private let cluster: String?
     private let statement: String
     private let body: BodyWriter
-    private var row = ClickHouseBuffer()
+    private var row = RowBuffer()
     private var substitutions: [Int: Int] = [:]
     /// Copied rows of a table without a key, which have no other number.
     private var copied: UInt64 = 0
@@ -383,7 +383,7 @@ final class ClickHouseTableWriter {
     }
 
     private func key(in batch: CdcBatch, _ cell: (Int) -> Cell) -> [UInt8] {
-        var buffer = ClickHouseBuffer()
+        var buffer = RowBuffer()
         for column in layout.schema.key {
             let cell = cell(column)
             _ = encoder.append(

@@ -30,8 +30,23 @@ struct SettingsCheck {
         refuse("SINK_TLS_CA", isSet: config.tlsCA != nil)
         refuse("SINK_TLS_CERT", isSet: config.tlsCertificate != nil)
         refuse("SINK_TLS_KEY", isSet: config.tlsKey != nil)
+        refuseClickHouseSettings(of: config)
+        refuseStarRocksSettings(of: config)
+    }
+
+    /// Refuses the variables of ClickHouse.
+    mutating func refuseClickHouseSettings(of config: SinkConfig) {
         refuse("SINK_CLICKHOUSE_CLUSTER", isSet: config.clickhouseCluster != nil)
         refuse("SINK_CLICKHOUSE_COMPRESSION", isSet: config.clickhouseCompression != nil)
+    }
+
+    /// Refuses the variables of StarRocks.
+    mutating func refuseStarRocksSettings(of config: SinkConfig) {
+        refuse("SINK_STARROCKS_TRANSACTIONS", isSet: config.starRocks.transactions != nil)
+        refuse("SINK_STARROCKS_HOST_MAP", isSet: config.starRocks.hostMap != nil)
+        refuse("SINK_STARROCKS_COMPRESSION", isSet: config.starRocks.compression != nil)
+        refuse("SINK_STARROCKS_REPLICATION_NUM", isSet: config.starRocks.replicationNumber != nil)
+        refuse("SINK_STARROCKS_MYSQL_TLS", isSet: config.starRocks.mysqlTLS != nil)
     }
 
     /// Refuses what only a sink with tables has.

@@ -23,6 +23,13 @@ enum Timestamp {
         return "\(date)T\(time).\(padded(Int(milliseconds % 1000), 3))Z"
     }
 
+    /// Now in UTC as StarRocks reads a DATETIME, for example `2026-11-22 10:00:00.000`.
+    static func starRocks() -> String {
+        var text = iso(milliseconds: nowMilliseconds())
+        text.removeLast()
+        return text.replacing("T", with: " ")
+    }
+
     private static func padded(_ value: Int, _ width: Int) -> String {
         let digits = String(value)
         return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits

@@ -1,7 +1,5 @@
-internal import CdcCore
-
-/// A JSON value as dead letters are kept: strict, numbers as they are written.
-indirect enum JSONValue: Equatable {
+/// A JSON value, as dead letters are kept and as servers answer: strict, numbers as they are written.
+package indirect enum JSONValue: Equatable {
     case null
     case boolean(Bool)
     case number(String)
@@ -9,37 +7,42 @@ indirect enum JSONValue: Equatable {
     case array([JSONValue])
     case object([Member])
 
-    struct Member: Equatable {
-        var name: String
-        var value: JSONValue
+    package struct Member: Equatable {
+        package var name: String
+        package var value: JSONValue
+
+        package init(name: String, value: JSONValue) {
+            self.name = name
+            self.value = value
+        }
     }
 
     /// The value of an object's member; nil where there is none.
-    subscript(name: String) -> JSONValue? {
+    package subscript(name: String) -> JSONValue? {
         guard case .object(let members) = self else { return nil }
         return members.first { $0.name.hasSameBytes(as: name) }?.value
     }
 
-    var string: String? { if case .string(let text) = self { text } else { nil } }
-    var array: [JSONValue]? { if case .array(let values) = self { values } else { nil } }
-    var isNull: Bool { self == .null }
+    package var string: String? { if case .string(let text) = self { text } else { nil } }
+    package var array: [JSONValue]? { if case .array(let values) = self { values } else { nil } }
+    package var isNull: Bool { self == .null }
 
-    func number<Integer: FixedWidthInteger>(_ type: Integer.Type) -> Integer? {
+    package func number<Integer: FixedWidthInteger>(_ type: Integer.Type) -> Integer? {
         if case .number(let digits) = self { Integer(digits) } else { nil }
     }
 
-    static func number(_ value: some BinaryInteger) -> JSONValue { .number(String(value)) }
+    package static func number(_ value: some BinaryInteger) -> JSONValue { .number(String(value)) }
 
     // MARK: Writing
 
     /// On one line.
-    var text: String {
+    package var text: String {
         var bytes: [UInt8] = []
         write(to: &bytes)
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    func write(to bytes: inout [UInt8]) {
+    package func write(to bytes: inout [UInt8]) {
         switch self {
         case .null: bytes.append(contentsOf: "null".utf8)
         case .boolean(let value): bytes.append(contentsOf: (value ? "true" : "false").utf8)
@@ -84,7 +87,7 @@ indirect enum JSONValue: Equatable {
 }
 
 /// Reads JSON (RFC 8259); nothing that is not JSON passes.
-struct JSONReader {
+package struct JSONReader {
     struct Damage: Error {}
 
     private let bytes: UnsafeBufferPointer<UInt8>
@@ -93,7 +96,7 @@ struct JSONReader {
     private static let deepest = 16
 
     /// Reads one value that takes all of the bytes.
-    static func read(_ bytes: ArraySlice<UInt8>) -> JSONValue? {
+    package static func read(_ bytes: ArraySlice<UInt8>) -> JSONValue? {
         bytes.withUnsafeBufferPointer { buffer in
             var reader = JSONReader(bytes: buffer)
             do throws(Damage) {
@@ -176,14 +179,22 @@ struct JSONReader {
         }
     }
 
-    /// Integers alone: letters have no others.
     private mutating func number() throws(Damage) -> String {
         let begin = place
         _ = takes(UInt8(ascii: "-"))
+        try digits()
+        if takes(UInt8(ascii: ".")) { try digits() }
+        if takes(UInt8(ascii: "e")) || takes(UInt8(ascii: "E")) {
+            if !takes(UInt8(ascii: "-")) { _ = takes(UInt8(ascii: "+")) }
+            try digits()
+        }
+        return String(decoding: bytes[begin..<place], as: UTF8.self)
+    }
+
+    private mutating func digits() throws(Damage) {
+        let begin = place
         while let byte = next, (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) { place += 1 }
-        let text = String(decoding: bytes[begin..<place], as: UTF8.self)
-        guard text.utf8.last.map({ $0 != UInt8(ascii: "-") }) ?? false else { throw Damage() }
-        return text
+        guard place > begin else { throw Damage() }
     }
 
     private mutating func string() throws(Damage) -> String {

@@ -1,10 +1,10 @@
 internal import Glibc
 
-/// Bytes in ClickHouse's wire order (little-endian), written front to back and used again for every batch.
+/// Rows in a target's form, written front to back and used again for every batch; numbers are little-endian.
 ///
-/// The only place of this sink that writes through pointers: every write makes room first.
-/// Formats: https://clickhouse.com/docs/interfaces/formats/RowBinary
-struct ClickHouseBuffer: ~Copyable {
+/// The only place of the HTTP sinks that writes through pointers: every write makes room first.
+/// Lengths and strings are those of https://clickhouse.com/docs/interfaces/formats/RowBinary
+struct RowBuffer: ~Copyable {
     private var base: UnsafeMutableRawPointer?
     private(set) var count = 0
     private var capacity = 0
@@ -84,6 +84,40 @@ struct ClickHouseBuffer: ~Copyable {
     mutating func append(string text: String) {
         var text = text
         text.withUTF8 { append(string: UnsafeRawBufferPointer($0)) }
+    }
+
+    /// A number in decimal, without a String.
+    @inline(__always)
+    mutating func append(decimal number: UInt128) {
+        // A division of 128 bits is slow: nineteen digits at a time.
+        let chunk: UInt64 = 10_000_000_000_000_000_000
+        guard number >= UInt128(chunk) else { return append(digits: UInt64(truncatingIfNeeded: number), atLeast: 1) }
+        let (high, low) = number.quotientAndRemainder(dividingBy: UInt128(chunk))
+        append(aboveChunk: high)
+        append(digits: UInt64(truncatingIfNeeded: low), atLeast: 19)
+    }
+
+    /// The digits above the last nineteen, of which there are at most twenty.
+    @inline(never)
+    private mutating func append(aboveChunk number: UInt128) {
+        let chunk: UInt128 = 10_000_000_000_000_000_000
+        if number >= chunk { append(digits: UInt64(truncatingIfNeeded: number / chunk), atLeast: 1) }
+        append(digits: UInt64(truncatingIfNeeded: number % chunk), atLeast: number >= chunk ? 19 : 1)
+    }
+
+    @inline(__always)
+    private mutating func append(digits number: UInt64, atLeast width: Int) {
+        let start = reserve(20)
+        let room = UnsafeMutableRawBufferPointer(start: start, count: 20)
+        var rest = number
+        var place = 20
+        while rest > 0 || 20 - place < width {
+            place -= 1
+            room[place] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
+            rest /= 10
+        }
+        memmove(start, start + place, 20 - place)
+        count += 20 - place
     }
 
     /// Room for `size` bytes that `body` fills; false, and nothing written, if it says so.

@@ -1,0 +1,354 @@
+internal import CdcCore
+
+/// What a slice of changes comes to, by the loads that bring it about.
+///
+/// Of every key the last operation counts. What it does not carry is taken from the operation before it in the slice; if there
+/// is none, the column stays as it is (a partial update), or, where the row moves to another key, is read from the target.
+///
+/// After a failure the first of several loads may be in and the last not. Then the rows tell: one that an operation of the
+/// slice was to leave has the operation's version or a later one, or is gone, if the first load is in; and all that delete
+/// belong to the first.
+struct StarRocksSlice {
+    /// A load: rows that all have the same columns.
+    struct Part {
+        /// Columns, by index, that are left as they are.
+        var absent: [Int]
+        var rows: [Row] = []
+        var hasDeletes = false
+        var lsn: LSN?
+    }
+
+    /// A row of a load.
+    struct Row {
+        enum Kind {
+            /// As the item has it.
+            case row
+            /// The row of the item's key goes.
+            case delete
+            /// The row stays and is marked.
+            case mark
+            /// The row of the item's old key goes.
+            case oldKey
+        }
+
+        var kind: Kind
+        /// Index into the fold's items.
+        var item: Int
+    }
+
+    private(set) var parts: [Part] = []
+    /// The item before, of the same row; -1 for the target's row, -2 for none.
+    private var before: [Int] = []
+    /// Whose row an item at the beginning of a chain needs.
+    private var rootKeys: [Int: StarRocksKey] = [:]
+    private var stored = StarRocksStoredRows()
+    private let layout: StarRocksLayout
+
+    init(
+        _ writer: StarRocksTableWriter,
+        _ context: StarRocksTableWriter.Context,
+        _ fold: FoldIndex,
+        asksVersions: Bool
+    ) throws(SinkError) {
+        layout = writer.layout
+        let batch = context.batch
+        let isSoft = writer.deleteMode == .soft
+        let isReplay = context.mode == .replay
+        var rows: [Row] = []
+        let isSimple = fold.runEnds.isEmpty
+            && !fold.items.contains { $0.outcome == .changeKey || $0.outcome == .truncate }
+        let isComplete = isSimple && !fold.items.contains { Self.isIncomplete($0, isSoft, batch) }
+        if isSimple {
+            rows = fold.items.indices.map { Row(kind: Self.kind(of: fold.items[$0], isSoft), item: $0) }
+            if !isComplete { before = Array(repeating: -1, count: fold.items.count) }
+        } else {
+            rows = chain(batch, fold, isSoft)
+        }
+        if context.isRehearsal, context.mode == .stream {
+            rows = rows.filter { row in
+                batch.version(of: batch.change(Int(fold.items[row.item].change))).number > writer.applied
+            }
+        }
+        if asksVersions || isReplay {
+            rows = try unapplied(rows, batch, fold, writer.database, isReplay: isReplay)
+        }
+        guard !(isComplete || rows.isEmpty) else {
+            if !rows.isEmpty { addWhole(rows, batch, fold) }
+            return
+        }
+        try divide(rows, writer, context, fold, isSoft)
+    }
+
+    private static func kind(of item: FoldIndex.Item, _ isSoft: Bool) -> Row.Kind {
+        item.outcome == .delete ? (isSoft ? .mark : .delete) : .row
+    }
+
+    /// Whether an item lacks columns that its row is to keep.
+    private static func isIncomplete(_ item: FoldIndex.Item, _ isSoft: Bool, _ batch: CdcBatch) -> Bool {
+        guard item.outcome == .delete else { return item.isPartial }
+        return isSoft && batch.change(Int(item.change)).oldTuple != .full
+    }
+
+    // MARK: Chains
+
+    private func newKey(_ item: FoldIndex.Item, _ batch: CdcBatch, _ fold: FoldIndex) -> StarRocksKey {
+        key(batch) { fold.cell(item, $0, in: batch) }
+    }
+
+    private func oldKey(_ item: FoldIndex.Item, _ batch: CdcBatch) -> StarRocksKey {
+        let change = batch.change(Int(item.change))
+        return key(batch) { batch.oldCell(change, $0) }
+    }
+
+    private func key(_ batch: CdcBatch, _ cell: (Int) -> Cell) -> StarRocksKey {
+        StarRocksKey(
+            layout.schema.key.map { column in
+                let cell = cell(column)
+                guard cell.hasBytes else { return [] }
+                return StarRocksKey.shown(batch.bytes(of: cell), as: layout.columns[column].encoding.kind)
+            }
+        )
+    }
+
+    /// Finds what each item follows, and which row each key has in the end.
+    private mutating func chain(_ batch: CdcBatch, _ fold: FoldIndex, _ isSoft: Bool) -> [Row] {
+        var last: [StarRocksKey: Row] = [:]
+        before = Array(repeating: -2, count: fold.items.count)
+        // A slice has a truncate in it only where it is rehearsed.
+        for (index, item) in fold.items.enumerated() where item.outcome != .truncate {
+            let new = newKey(item, batch, fold)
+            let isMove = item.outcome == .changeKey
+            let old = isMove ? oldKey(item, batch) : new
+            if Self.isIncomplete(item, isSoft, batch) {
+                switch last[old] {
+                case nil: before[index] = -1
+                case let row? where row.kind == .row || row.kind == .mark: before[index] = row.item
+                default: before[index] = -2
+                }
+                if before[index] == -1 { rootKeys[index] = old }
+            }
+            if isMove { last[old] = Row(kind: .oldKey, item: index) }
+            last[new] = Row(kind: Self.kind(of: item, isSoft), item: index)
+        }
+        return last.values.sorted { ($0.item, $0.kind == .oldKey ? 0 : 1) < ($1.item, $1.kind == .oldKey ? 0 : 1) }
+    }
+
+    /// Where a column's value of an item is.
+    enum Source {
+        case cell(Cell)
+        /// The item at whose beginning the target's row stands.
+        case target(root: Int)
+        case nowhere
+    }
+
+    /// Follows a chain to the value of a column.
+    func source(_ column: Int, of index: Int, _ batch: CdcBatch, _ fold: FoldIndex, _ isSoft: Bool) -> Source {
+        var place = index
+        while true {
+            let item = fold.items[place]
+            let isKey = layout.schema.key.contains(column)
+            let cell = fold.cell(item, column, in: batch)
+            let keeps = item.outcome == .delete && batch.change(Int(item.change)).oldTuple != .full
+            if isKey || !(cell.isUnchanged || keeps) { return .cell(cell) }
+            switch before[place] {
+            case -1: return .target(root: place)
+            case -2: return .nowhere
+            case let next: place = next
+            }
+        }
+    }
+
+    // MARK: Versions
+
+    /// The rows that the target does not have yet.
+    private func unapplied(
+        _ rows: [Row],
+        _ batch: CdcBatch,
+        _ fold: FoldIndex,
+        _ database: StarRocksDatabase,
+        isReplay: Bool
+    ) throws(SinkError) -> [Row] {
+        let keys = rows.map { row in
+            row.kind == .oldKey ? oldKey(fold.items[row.item], batch) : newKey(fold.items[row.item], batch, fold)
+        }
+        let found = try StarRocksStoredRows(Array(Set(keys)), columns: [], of: layout, from: database)
+        return rows.indices.filter { index in
+            let version = batch.version(of: batch.change(Int(fold.items[rows[index].item].change))).number
+            guard let there = found.row(keys[index]) else { return isReplay }
+            return there.version < version
+        }.map { rows[$0] }
+    }
+
+    // MARK: Parts
+
+    private mutating func addWhole(_ rows: [Row], _ batch: CdcBatch, _ fold: FoldIndex) {
+        guard let last = rows.last else { return }
+        parts.insert(
+            Part(
+                absent: [],
+                rows: rows,
+                hasDeletes: rows.contains { $0.kind == .delete || $0.kind == .oldKey },
+                lsn: batch.version(of: batch.change(Int(fold.items[last.item].change))).commitLSN
+            ),
+            at: 0
+        )
+    }
+
+    private mutating func divide(
+        _ rows: [Row],
+        _ writer: StarRocksTableWriter,
+        _ context: StarRocksTableWriter.Context,
+        _ fold: FoldIndex,
+        _ isSoft: Bool
+    ) throws(SinkError) {
+        let batch = context.batch
+        var whole: [Row] = []
+        var open: [(row: Row, root: Int, absent: [Int])] = []
+        var missing: [Int] = []
+        for row in rows {
+            let item = fold.items[row.item]
+            guard row.kind == .row || row.kind == .mark, Self.isIncomplete(item, isSoft, batch) else {
+                whole.append(row)
+                continue
+            }
+            var absent: [Int] = []
+            var root = -1
+            var isNowhere = false
+            for column in layout.columns.indices {
+                switch source(column, of: row.item, batch, fold, isSoft) {
+                case .cell: break
+                case .target(let place):
+                    absent.append(column)
+                    root = place
+                case .nowhere: isNowhere = true
+                }
+            }
+            if isNowhere {
+                missing.append(row.item)
+            } else if absent.isEmpty {
+                whole.append(row)
+            } else {
+                open.append((row, root, absent))
+            }
+        }
+        // Whoever asks for a row under another key than its own needs its values, the others only that it is there.
+        var keys: [StarRocksKey] = []
+        var needed: Set<Int> = []
+        for (row, root, absent) in open {
+            let own = newKey(fold.items[row.item], batch, fold)
+            let key = rootKeys[root] ?? own
+            rootKeys[root] = key
+            keys.append(key)
+            if key != own { needed.formUnion(absent) }
+        }
+        stored = try StarRocksStoredRows(
+            Array(Set(keys)),
+            columns: needed.sorted(),
+            of: layout,
+            from: writer.database
+        )
+        var groups: [[Int]: Int] = [:]
+        for (place, (row, _, absent)) in open.enumerated() {
+            guard stored.row(keys[place]) != nil else {
+                missing.append(row.item)
+                continue
+            }
+            guard keys[place] == newKey(fold.items[row.item], batch, fold) else {
+                whole.append(row)
+                continue
+            }
+            let group = groups[absent] ?? parts.count
+            if group == parts.count {
+                groups[absent] = group
+                parts.append(Part(absent: absent))
+            }
+            parts[group].rows.append(row)
+            parts[group].lsn = batch.version(of: batch.change(Int(fold.items[row.item].change))).commitLSN
+        }
+        for item in missing {
+            let change = Int(fold.items[item].change)
+            writer.refused.append((change, writer.missingRow(batch.version(of: batch.change(change)))))
+        }
+        addWhole(whole, batch, fold)
+    }
+
+    // MARK: Rows
+
+    /// Encodes a row of a part.
+    @inline(__always)
+    func append(
+        _ row: Row,
+        _ present: [Int],
+        _ hasOperation: Bool,
+        _ writer: StarRocksTableWriter,
+        _ context: StarRocksTableWriter.Context,
+        _ fold: FoldIndex
+    ) {
+        let batch = context.batch
+        let item = fold.items[row.item]
+        let change = Int(item.change)
+        let version = batch.version(of: batch.change(change))
+        switch row.kind {
+        case .row:
+            let isComplete = !item.isPartial
+            for (place, column) in present.enumerated() {
+                if place > 0 { writer.separate() }
+                let cell = fold.cell(item, column, in: batch)
+                if isComplete || !cell.isUnchanged {
+                    writer.append(cell.hasBytes ? batch.bytes(of: cell) : nil, column, change, context)
+                } else {
+                    appendKept(column, of: row.item, change, writer, context, fold)
+                }
+            }
+            let kind: UInt8 = item.outcome == .upsert && batch.change(change).kind == .insert ? 0 : 1
+            writer.finishRow(kind, isDeleted: false, version, isGone: false, hasOperation: hasOperation, context)
+        case .mark:
+            for (place, column) in present.enumerated() {
+                if place > 0 { writer.separate() }
+                appendKept(column, of: row.item, change, writer, context, fold)
+            }
+            writer.finishRow(2, isDeleted: true, version, isGone: false, hasOperation: hasOperation, context)
+        case .delete, .oldKey:
+            for (place, column) in present.enumerated() {
+                if place > 0 { writer.separate() }
+                guard layout.schema.key.contains(column) else {
+                    writer.encoder.appendNull(to: &writer.row)
+                    continue
+                }
+                let cell =
+                    row.kind == .oldKey
+                    ? batch.oldCell(batch.change(change), column) : fold.cell(item, column, in: batch)
+                writer.append(cell.hasBytes ? batch.bytes(of: cell) : nil, column, change, context)
+            }
+            writer.finishRow(2, isDeleted: true, version, isGone: true, hasOperation: hasOperation, context)
+        }
+    }
+
+    /// Appends a value that an item may not carry itself.
+    private func appendKept(
+        _ column: Int,
+        of index: Int,
+        _ change: Int,
+        _ writer: StarRocksTableWriter,
+        _ context: StarRocksTableWriter.Context,
+        _ fold: FoldIndex
+    ) {
+        let batch = context.batch
+        // A whole soft delete carries everything itself, and has no chain.
+        guard !before.isEmpty else {
+            let cell = fold.cell(fold.items[index], column, in: batch)
+            return writer.append(cell.hasBytes ? batch.bytes(of: cell) : nil, column, change, context)
+        }
+        switch source(column, of: index, batch, fold, writer.deleteMode == .soft) {
+        case .cell(let cell):
+            writer.append(cell.hasBytes ? batch.bytes(of: cell) : nil, column, change, context)
+        case .target(let root):
+            guard let key = rootKeys[root], let value = stored.row(key)?.values[column] else {
+                return writer.refuse(change, writer.missingRow(batch.version(of: batch.change(change))))
+            }
+            writer.appendStored(value, column)
+        case .nowhere:
+            writer.refuse(change, writer.missingRow(batch.version(of: batch.change(change))))
+        }
+    }
+}

@@ -1,0 +1,106 @@
+internal import CdcCore
+
+/// Rows of a table without a key: their identity is where they were inserted.
+///
+/// Which of several equal rows a delete takes makes no difference, so the content's hash finds them.
+extension StarRocksTableWriter {
+    /// A row to be, or one to go.
+    private struct Entry {
+        var item: Int
+        var id: UInt128
+        var hash: UInt128
+        var isOld: Bool
+    }
+
+    /// Writes a slice as one load.
+    func writeKeyless(_ label: String, _ context: Context, _ fold: FoldIndex) throws(SinkError) {
+        let batch = context.batch
+        var wanted: [UInt128] = []
+        for item in fold.items {
+            let change = batch.change(Int(item.change))
+            if change.kind == .update || change.kind == .delete { wanted.append(hash(change, old: true, context)) }
+        }
+        var bag = try StarRocksBag(wanted, of: layout, from: database)
+        var entries: [Entry] = []
+        var places: [UInt128: Int] = [:]
+        var isVoid: Set<Int> = []
+        for (index, item) in fold.items.enumerated() {
+            let change = batch.change(Int(item.change))
+            var version = batch.version(of: change)
+            // A slice has these only where it is rehearsed.
+            if change.kind == .truncate || context.mode == .stream && version.number <= applied { continue }
+            if change.kind != .insert {
+                let hash = hash(change, old: true, context)
+                guard let id = bag.remove(hash) else {
+                    refuse(Int(item.change), missingRow(version))
+                    continue
+                }
+                // A row that came and went within the slice is only of use where deleted ones are kept.
+                if let place = places[id] { isVoid.insert(place) }
+                if places[id] == nil || deleteMode == .soft {
+                    entries.append(Entry(item: index, id: id, hash: hash, isOld: true))
+                }
+            }
+            if change.kind != .delete {
+                if context.mode == .copy { version.ordinal = copied + UInt64(index) + 1 }
+                let hash = hash(change, old: false, context)
+                places[version.number] = entries.count
+                bag.add(hash, version.number)
+                entries.append(Entry(item: index, id: version.number, hash: hash, isOld: false))
+            }
+        }
+        try throwRefused()
+        let kept = entries.indices.filter { !isVoid.contains($0) }
+        let hasOperation = deleteMode == .hard && kept.contains { entries[$0].isOld }
+        guard let last = kept.last else { return }
+        let lsn = batch.version(of: batch.change(Int(fold.items[entries[last].item].change))).commitLSN
+        try write(
+            present: Array(layout.columns.indices),
+            hasOperation: hasOperation,
+            isPartial: false,
+            label: "\(label)_end",
+            lsn: lsn,
+            context
+        ) {
+            for place in kept { append(entries[place], hasOperation, context, fold) }
+            return kept.count
+        }
+        if context.mode == .copy, !context.isRehearsal { copied += UInt64(fold.items.count) }
+    }
+
+    private func append(_ entry: Entry, _ hasOperation: Bool, _ context: Context, _ fold: FoldIndex) {
+        let batch = context.batch
+        let place = Int(fold.items[entry.item].change)
+        let change = batch.change(place)
+        for column in layout.columns.indices {
+            let cell = entry.isOld ? batch.oldCell(change, column) : batch.newCell(change, column)
+            append(cell.hasBytes ? batch.bytes(of: cell) : nil, column, place, context)
+            separate()
+        }
+        row.append(decimal: entry.id)
+        separate()
+        row.append(decimal: entry.hash)
+        let kind: UInt8 = entry.isOld ? 2 : change.kind == .insert ? 0 : 1
+        finishRow(
+            kind,
+            isDeleted: entry.isOld,
+            batch.version(of: change),
+            isGone: entry.isOld,
+            hasOperation: hasOperation,
+            context
+        )
+    }
+
+    /// Of a row's cells: 127 bits, so that a LARGEINT holds it.
+    private func hash(_ change: Change, old: Bool, _ context: Context) -> UInt128 {
+        var (one, other): (UInt64, UInt64) = (1, 2)
+        for column in layout.columns.indices {
+            let cell = old ? context.batch.oldCell(change, column) : context.batch.newCell(change, column)
+            let bytes = context.batch.bytes(of: cell)
+            let kind: UInt64 = cell.hasBytes ? 3 : 7
+            one = bytes.hashed(into: one ^ kind)
+            other = bytes.hashed(into: other &+ kind)
+        }
+        return (UInt128(one) << 64 | UInt128(other)) >> 1
+    }
+}

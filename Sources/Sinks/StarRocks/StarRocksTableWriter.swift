@@ -1,0 +1,501 @@
+internal import CdcCore
+internal import HTTPClient
+
+/// Writes the changes of one table: folded by key, in slices of the stream's order, each slice in one load where it can be.
+///
+/// A slice has a load for whole rows and deletes, and then one for every set of columns that updates leave unchanged: all rows
+/// of a partial update share their columns. The first comes first: it may take what it needs from rows under their old keys.
+///
+/// A load is committed as a whole or not at all, and its label tells. So it is known after every failure what the table has:
+/// up to ``applied`` everything; and up to ``uncertain`` what the rows' versions say, see ``StarRocksSlice``.
+final class StarRocksTableWriter {
+    let layout: StarRocksLayout
+    let client: StarRocksClient
+    let database: StarRocksDatabase
+    let deleteMode: DeleteMode
+    var encoder: StarRocksEncoder
+    let body: BodyWriter
+    var row = RowBuffer()
+    /// Copied rows of a table without a key, which have no other number.
+    var copied: UInt64 = 0
+    /// The version up to which the table has the stream's changes.
+    var applied: UInt128 = 0
+    /// The version up to which it has some: the first part of a slice was committed, the last was not.
+    var uncertain: UInt128 = 0
+    /// Values that were changed since the last call, by column.
+    var substitutions: [Int: Int] = [:]
+    /// Those of the body that is being written.
+    var pendingSubstitutions: [Int: Int] = [:]
+    var refused: [(change: Int, error: SinkError)] = []
+
+    /// How many key changes that do not carry their row are written at once: what they lack is in memory.
+    static let heavyLimit = 256
+
+    /// What a call writes, and for whom.
+    struct Context {
+        let batch: CdcBatch
+        let table: UInt32
+        let mode: Mode
+        /// Whether nothing is to stay.
+        var isRehearsal = false
+        /// `dbmazz_synced_at` of all rows.
+        let now: String
+        let deadline: ContinuousClock.Instant
+        let state: StarRocksState
+        /// Announces a slice of this table; nil where loads are not announced.
+        let announce: ((StarRocksState.Load) throws(SinkError) -> String)?
+        /// The transaction that loads belong to; nil for loads of their own.
+        let transaction: Transaction?
+    }
+
+    /// How the batch's rows relate to those that are there.
+    enum Mode {
+        case copy
+        case stream
+        /// Changes out of order, which must not undo newer ones.
+        case replay
+    }
+
+    /// A transaction of loads.
+    struct Transaction {
+        let label: String
+        let isMulti: Bool
+    }
+
+    init(
+        _ layout: StarRocksLayout,
+        client: StarRocksClient,
+        database: StarRocksDatabase,
+        config: StarRocksConfig,
+        body: BodyWriter
+    ) {
+        self.layout = layout
+        self.client = client
+        self.database = database
+        self.body = body
+        deleteMode = config.deleteMode
+        encoder = StarRocksEncoder(policy: config.policy)
+    }
+
+    /// What was changed since the last call, because the columns cannot hold it.
+    func takeSubstitutions() -> [ValueSubstitution] {
+        defer { substitutions.removeAll() }
+        return substitutions.map { column, count in
+            ValueSubstitution(table: layout.ref, column: layout.columns[column].name, count: count)
+        }
+    }
+
+    /// Forgets what the table was before it was emptied.
+    func beginCopy() {
+        copied = 0
+        applied = 0
+        uncertain = 0
+    }
+
+    /// Takes in what is known of a load that was announced.
+    ///
+    /// - Parameters:
+    ///   - load: which.
+    ///   - first: whether its first part is committed.
+    ///   - all: whether all of it is.
+    func settle(_ load: StarRocksState.Load, first: Bool, all: Bool) {
+        guard load.to > 0 else { return }
+        applied = max(applied, all ? load.to : load.from)
+        if first, !all { uncertain = max(uncertain, load.to) }
+    }
+
+    // MARK: Slices
+
+    /// A run of changes that is written as one, by their places in the batch, or a truncate.
+    enum Slice {
+        case rows(Range<Int>, last: UInt128)
+        case truncate(RowVersion, place: Int)
+    }
+
+    /// The slice that begins at or behind a place; nil if the table has nothing more.
+    func slice(from place: Int, _ context: Context) -> Slice? {
+        let batch = context.batch
+        let isStream = context.mode == .stream
+        var index = batch.firstChange(ofTable: context.table)
+        var first = -1
+        var end = 0
+        var heavy = 0
+        var last: UInt128 = 0
+        while index != .max {
+            let change = batch.change(Int(index))
+            defer { index = change.nextOfTable }
+            guard Int(index) >= place else { continue }
+            let version = batch.version(of: change)
+            if isStream, version.number <= applied { continue }
+            if change.kind == .truncate {
+                return first < 0 ? .truncate(version, place: Int(index)) : .rows(first..<end, last: last)
+            }
+            // Whether a change is in is asked of the rows up to here, and of nothing beyond.
+            if isStream, first >= 0, version.number > uncertain, last <= uncertain { break }
+            if change.changesKey, change.isPartial {
+                heavy += 1
+                if heavy > Self.heavyLimit { break }
+            }
+            if first < 0 { first = Int(index) }
+            end = Int(index) + 1
+            last = version.number
+        }
+        return first < 0 ? nil : .rows(first..<end, last: last)
+    }
+
+    /// Writes what the batch has of the table.
+    ///
+    /// - Parameter announced: the label of the first slice, if that was announced before.
+    /// - Throws: a permanent error that names every change refused.
+    func write(_ context: Context, _ fold: inout FoldIndex, announced: String?) throws(SinkError) {
+        // A rehearsal leaves nothing that a later slice could read back, and the batch is narrowed by whoever asks for it.
+        if context.isRehearsal { return try write("", to: .max, context, &fold) }
+        var announced = announced
+        var place = 0
+        var isNarrowed = false
+        defer { if isNarrowed { context.batch.widen() } }
+        while let slice = slice(from: place, context) {
+            switch slice {
+            case .truncate(let version, let at):
+                place = at + 1
+                try truncate(version, context)
+            case .rows(let range, let last):
+                place = range.upperBound
+                var label = announced ?? ""
+                if announced == nil, let announce = context.announce {
+                    label = try announce(load(to: last, context))
+                }
+                announced = nil
+                // A table's only slice need not be cut out.
+                isNarrowed = isNarrowed || !isWhole(range, context)
+                if isNarrowed { context.batch.narrow(to: range) }
+                try write(label, to: last, context, &fold)
+                if isNarrowed { context.batch.widen() }
+                if context.mode == .stream { applied = max(applied, last) }
+            }
+        }
+    }
+
+    /// Whether a slice is all that the batch has of the table.
+    private func isWhole(_ range: Range<Int>, _ context: Context) -> Bool {
+        guard Int(context.batch.firstChange(ofTable: context.table)) >= range.lowerBound else { return false }
+        return slice(from: range.upperBound, context) == nil
+    }
+
+    /// What is announced of a slice.
+    func load(to last: UInt128, _ context: Context) -> StarRocksState.Load {
+        StarRocksState.Load(
+            table: layout.ref,
+            label: "",
+            from: context.mode == .stream ? applied : 0,
+            to: context.mode == .stream ? last : 0
+        )
+    }
+
+    private func write(_ label: String, to last: UInt128, _ context: Context, _ fold: inout FoldIndex)
+        throws(SinkError)
+    {
+        let batch = context.batch
+        refused.removeAll()
+        fold.build(
+            batch,
+            table: context.table,
+            folding: !batch.hasOnlyInserts(context.table),
+            keepingDeletes: deleteMode == .soft
+        )
+        guard layout.schema.hasKey else { return try writeKeyless(label, context, fold) }
+        let slice = try StarRocksSlice(self, context, fold, asksVersions: last <= uncertain && context.mode == .stream)
+        try throwRefused()
+        var parts = slice.parts
+        guard let final = parts.popLast() else { return }
+        for (number, part) in parts.enumerated() {
+            try send(part, slice, "\(label)_\(number)", context, fold)
+        }
+        try send(final, slice, "\(label)_end", context, fold)
+    }
+
+    func throwRefused() throws(SinkError) {
+        guard !refused.isEmpty else { return }
+        let sorted = refused.sorted { $0.change < $1.change }
+        var error = sorted[0].error
+        error.changes = sorted.map(\.change)
+        refused.removeAll()
+        throw error
+    }
+
+    // MARK: Bodies
+
+    private func send(
+        _ part: StarRocksSlice.Part,
+        _ slice: StarRocksSlice,
+        _ label: String,
+        _ context: Context,
+        _ fold: FoldIndex
+    ) throws(SinkError) {
+        let present = layout.columns.indices.filter { !part.absent.contains($0) }
+        let hasOperation = part.absent.isEmpty && part.hasDeletes
+        try write(
+            present: present,
+            hasOperation: hasOperation,
+            isPartial: !part.absent.isEmpty,
+            label: label,
+            lsn: part.lsn,
+            context
+        ) {
+            for row in part.rows { slice.append(row, present, hasOperation, self, context, fold) }
+            return part.rows.count
+        }
+    }
+
+    /// Encodes rows and sends them, with separators that are in none of their values.
+    ///
+    /// - Parameter rows: appends them, and tells how many.
+    func write(
+        present: [Int],
+        hasOperation: Bool,
+        isPartial: Bool,
+        label: String,
+        lsn: LSN?,
+        _ context: Context,
+        rows append: () -> Int
+    ) throws(SinkError) {
+        encoder.isShifted = false
+        var choice = 0
+        while choice < StarRocksSeparators.all.count {
+            separators = StarRocksSeparators.all[choice]
+            cellsARow = present.count + StarRocksLayout.added(to: layout.schema).count + (hasOperation ? 1 : 0)
+            beginBody()
+            let count = append()
+            moveToBody()
+            try throwRefused()
+            if looksLikeNull {
+                encoder.isShifted = true
+                continue
+            }
+            guard isClear else {
+                choice += 1
+                continue
+            }
+            for (column, changed) in pendingSubstitutions { substitutions[column, default: 0] += changed }
+            guard count > 0 else { return }
+            body.finish()
+            let load = StarRocksClient.Load(
+                table: layout.schema.sinkName,
+                label: label,
+                columns: layout.columnsHeader(present, isShifted: encoder.isShifted, hasOperation: hasOperation),
+                separators: separators,
+                isPartial: isPartial,
+                compression: body.method,
+                rows: count,
+                columnNames: Set(layout.columns.map(\.name))
+            )
+            return try send(load, lsn, context)
+        }
+        throw SinkError(
+            .permanent,
+            operation: "encode rows",
+            table: layout.ref,
+            lsn: lsn,
+            cause: "values have every separator in them that the sink knows",
+            remedy: "report this as an error of dbmazz-sink"
+        )
+    }
+
+    var separators = StarRocksSeparators.all[0]
+    private var cellsARow = 0
+    private var rowsInBuffer = 0
+    private var isClear = true
+    var looksLikeNull = false
+
+    private func beginBody() {
+        row.reset()
+        body.reset()
+        rowsInBuffer = 0
+        isClear = true
+        looksLikeNull = false
+        pendingSubstitutions.removeAll(keepingCapacity: true)
+    }
+
+    /// Ends a row: the audit columns, and whether it is to go.
+    @inline(__always)
+    func finishRow(
+        _ operation: UInt8,
+        isDeleted: Bool,
+        _ version: RowVersion,
+        isGone: Bool,
+        hasOperation: Bool,
+        _ context: Context
+    ) {
+        separate()
+        row.append(UInt8(ascii: "0") + operation)
+        separate()
+        row.append(isDeleted ? UInt8(ascii: "1") : UInt8(ascii: "0"))
+        separate()
+        appendText(context.now)
+        separate()
+        row.append(decimal: version.number)
+        if hasOperation {
+            separate()
+            row.append(isGone ? UInt8(ascii: "1") : UInt8(ascii: "0"))
+        }
+        separators.row.withUnsafeBytes { row.append($0) }
+        rowsInBuffer += 1
+        if row.count >= 64 << 10 { moveToBody() }
+    }
+
+    @inline(__always)
+    func separate() {
+        separators.column.withUnsafeBytes { row.append($0) }
+    }
+
+    func appendText(_ text: String) {
+        var text = text
+        text.withUTF8 { row.append(UnsafeRawBufferPointer($0)) }
+    }
+
+    private func moveToBody() {
+        if isClear {
+            isClear = separators.count(in: row.bytes, areThoseOf: rowsInBuffer, columns: cellsARow)
+        }
+        // A body that will be written again need not be compressed.
+        if isClear, !looksLikeNull { body.append(row.bytes) }
+        row.reset()
+        rowsInBuffer = 0
+    }
+
+    /// Appends a cell; refuses the change where the column cannot hold it.
+    @inline(__always)
+    func append(_ text: UnsafeRawBufferPointer?, _ column: Int, _ change: Int, _ context: Context) {
+        switch encoder.append(text, as: layout.columns[column].encoding, to: &row) {
+        case .written: break
+        case .substituted: pendingSubstitutions[column, default: 0] += 1
+        case .looksLikeNull: looksLikeNull = true
+        case .refused(let problem):
+            refuse(change, refusal(problem, column, context.batch.version(of: context.batch.change(change))))
+        }
+    }
+
+    /// Appends a value as the target has it; nil is NULL.
+    func appendStored(_ value: [UInt8]?, _ column: Int) {
+        guard let value else { return encoder.appendNull(to: &row) }
+        value.withUnsafeBytes { bytes in
+            let isText = layout.columns[column].encoding.kind == .text
+            if isText {
+                if case .looksLikeNull = encoder.append(bytes, as: layout.columns[column].encoding, to: &row) {
+                    looksLikeNull = true
+                }
+            } else {
+                row.append(bytes)
+            }
+        }
+    }
+
+    // MARK: Sending
+
+    private func send(_ load: StarRocksClient.Load, _ lsn: LSN?, _ context: Context) throws(SinkError) {
+        let operation = context.isRehearsal ? "rehearse" : "load"
+        if let transaction = context.transaction {
+            return try client.addToTransaction(
+                body.bytes,
+                StarRocksClient.Load(
+                    table: load.table,
+                    label: transaction.label,
+                    columns: load.columns,
+                    separators: load.separators,
+                    isPartial: load.isPartial,
+                    compression: load.compression,
+                    rows: load.rows,
+                    columnNames: load.columnNames
+                ),
+                isMulti: transaction.isMulti,
+                operation: operation,
+                table: layout.ref,
+                lsn: lsn,
+                deadline: context.deadline
+            )
+        }
+        Failpoint.loadAnnounced.pass()
+        switch client.send(
+            body.bytes,
+            load,
+            operation: operation,
+            table: layout.ref,
+            lsn: lsn,
+            deadline: context.deadline
+        ) {
+        case .loaded(true): break
+        case .loaded(false):
+            // What comes next may have to read it.
+            try context.state.awaitVisible(load.label, operation: operation, deadline: context.deadline)
+        case .failed(let error): throw error
+        case .unknown(let error): throw error
+        case .labelExists:
+            throw SinkError(
+                .permanent,
+                operation: operation,
+                table: layout.ref,
+                lsn: lsn,
+                cause: "the label \(load.label) was used by somebody else",
+                remedy: "stop the other daemon that writes there, or set SINK_PIPELINE to another name"
+            ).ofTarget
+        }
+        Failpoint.loadSent.pass()
+    }
+
+    /// Removes what is older than the truncate: what is newer stays, whenever the statement gets to run.
+    private func truncate(_ version: RowVersion, _ context: Context) throws(SinkError) {
+        let column = AuditColumn.version.rawValue
+        let older = "\(column) < \(version.number)"
+        let statement =
+            deleteMode == .hard
+            ? "DELETE FROM \(layout.name) WHERE \(older)"
+            : "UPDATE \(layout.name) SET \(AuditColumn.isDeleted.rawValue) = true, \(AuditColumn.operation.rawValue) = 2, "
+                + "\(AuditColumn.syncedAt.rawValue) = \(context.now.starRocksLiteral), \(column) = \(version.number) "
+                + "WHERE \(older) AND \(AuditColumn.isDeleted.rawValue) = false"
+        try database.run(statement, operation: "truncate", table: layout.ref)
+        if context.mode == .stream { applied = max(applied, version.number) }
+        Failpoint.truncateApplied.pass()
+    }
+
+    // MARK: Errors
+
+    func refuse(_ change: Int, _ error: @autoclosure () -> SinkError) {
+        guard refused.last?.change != change else { return }
+        refused.append((change, error()))
+    }
+
+    func missingRow(_ version: RowVersion) -> SinkError {
+        SinkError(
+            .permanent,
+            operation: "write row",
+            table: layout.ref,
+            lsn: version.commitLSN,
+            cause: "the row to change is not in table \"\(layout.schema.sinkName)\" at the sink",
+            remedy: "somebody else changed the sink's table: copy it anew"
+        )
+    }
+
+    private func refusal(_ problem: StarRocksEncoder.Problem, _ column: Int, _ version: RowVersion) -> SinkError {
+        let source = layout.schema.columns[column]
+        let name = "column \"\(source.name)\" (\(source.postgresType.name))"
+        let type = layout.columns[column].type
+        var remedy = "correct the row at the source, or set SINK_ON_UNREPRESENTABLE (see the connector's README)"
+        let cause: String
+        switch problem {
+        case .outOfRange: cause = "\(name) holds a value beyond the range of \(type)"
+        case .notANumber: cause = "\(name) holds NaN, which \(type) does not have"
+        case .nullValue: cause = "\(name) is NULL, which a key does not have"
+        case .malformed:
+            cause = "\(name) holds what does not read as \(type)"
+            remedy = "report this as an error of dbmazz-sink"
+        }
+        return SinkError(
+            .permanent,
+            operation: "encode row",
+            table: layout.ref,
+            lsn: version.commitLSN,
+            cause: cause,
+            remedy: remedy
+        )
+    }
+}
