@@ -355,8 +355,8 @@ extension WrongConfiguration {
             "SINK_STARROCKS_TRANSACTIONS=\"yes\" is none of the choices: write on or off"
         ),
         WrongConfiguration(
-            ["SINK_STARROCKS_MYSQL_TLS": "of"],
-            "SINK_STARROCKS_MYSQL_TLS=\"of\" is none of the choices: write on or off; did you mean off?"
+            ["SINK_STARROCKS_MYSQL_TLS": "offf"],
+            "SINK_STARROCKS_MYSQL_TLS=\"offf\" is none of the choices: write on or off; did you mean off?"
         ),
         WrongConfiguration(
             ["LOG_LEVEL": "loud"],

@@ -334,7 +334,7 @@ struct SQLiteConfigTests {
         other.type = "sqlight"
         let error = #expect(throws: SinkError.self) { _ = try createSink(other) }
         #expect(error?.cause == "there is no SINK_TYPE \"sqlight\"")
-        #expect(error?.remedy == "set it to one of sqlite, postgres, clickhouse, stdout, null")
+        #expect(error?.remedy == "set it to one of sqlite, postgres, clickhouse, starrocks, stdout, null")
         for type in SinkRegistry.all { #expect(SinkRegistry.type(named: type.name) == type) }
     }
 }

@@ -133,11 +133,12 @@ struct StarRocksTypes: Sendable {
         let plain = type.lowercased().filter { $0 != " " }
         let name = String(plain.prefix { $0 != "(" })
         switch name {
+        // As information_schema has it.
+        case _ where name.hasPrefix("bigint") && plain.hasSuffix("unsigned"): return "largeint"
         case "tinyint" where plain == "tinyint(1)": return "boolean"
         case "tinyint", "smallint", "int", "integer", "bigint", "largeint", "float", "double", "boolean", "datetime", "date",
             "json":
             return name
-        case "bigintunsigned": return "largeint"
         case "varbinary": return "varbinary"
         case "decimal32", "decimal64", "decimal128": return "decimal" + plain.dropFirst(name.count)
         default: return plain
