@@ -6,12 +6,14 @@ public enum WorkloadTarget: Sendable {
     case postgres(String, isSoft: Bool = false)
     /// A ClickHouse database, with the sink's names. It has no snapshots: only an idle or finished one can be checked.
     case clickhouse(ClickHouseClient)
+    /// A StarRocks database, with the sink's names; it has no snapshots either.
+    case starrocks(StarRocksDatabase)
 
     /// The commit end LSN that the target names; nil before the first copy is complete.
     func position(_ pipeline: String?) throws -> UInt64? {
         switch self {
         case .sqlite(let path): try storedPosition(path, pipeline: pipeline)
-        case .postgres, .clickhouse:
+        case .postgres, .clickhouse, .starrocks:
             // A target that is down for the moment names nothing.
             try? snapshot { try $0.position(pipeline) }
         }
@@ -28,6 +30,7 @@ public enum WorkloadTarget: Sendable {
             try client.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             return try body(.postgres(client, isSoft: isSoft))
         case .clickhouse(let client): return try body(.clickhouse(client))
+        case .starrocks(let database): return try body(.starrocks(database))
         }
     }
 
@@ -36,6 +39,7 @@ public enum WorkloadTarget: Sendable {
         case sqlite(SQLiteFile)
         case postgres(PgClient, isSoft: Bool)
         case clickhouse(ClickHouseClient)
+        case starrocks(StarRocksDatabase)
 
         func position(_ pipeline: String?) throws -> UInt64? {
             switch self {
@@ -49,6 +53,7 @@ public enum WorkloadTarget: Sendable {
                 guard rows.count <= 1 else { throw HarnessError("dbmazz.position has \(rows.count) rows") }
                 return rows.first?.first.flatMap { $0 }.flatMap(parseLSN)
             case .clickhouse(let client): return try client.position(pipeline)
+            case .starrocks(let target): return try target.server.position(pipeline, database: target.name)
             }
         }
 
@@ -59,6 +64,7 @@ public enum WorkloadTarget: Sendable {
                 let filter = isSoft ? " WHERE NOT dbmazz_is_deleted" : ""
                 return model.differences(from: try Model(shapes: model.shapes, from: client, filter: filter))
             case .clickhouse(let client): return try model.differences(from: client)
+            case .starrocks(let target): return try model.differences(from: target)
             }
         }
     }
