@@ -76,6 +76,9 @@ private final class StarRocksTarget: ConformanceTarget {
     var traits: ConformanceTraits {
         var traits = ConformanceTraits()
         traits.randomUnits = 10
+        traits.refusedTableNames = ["/* no comment"]
+        traits.holdsNotANumber = false
+        traits.longestText = 1_048_576
         return traits
     }
 

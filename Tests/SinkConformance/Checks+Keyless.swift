@@ -34,13 +34,14 @@ extension Conformance {
         },
 
         check("-0 and 0, NaN and NULL, empty and NULL are told apart") { stage in
+            let odd: TestCell = stage.target.traits.holdsNotANumber ? "NaN" : "2.5"
             try await stage.write {
-                $0.insert("1", "0", nil).insert("1", "-0", nil).insert("1", "0", nil).insert("1", "NaN", nil)
+                $0.insert("1", "0", nil).insert("1", "-0", nil).insert("1", "0", nil).insert("1", odd, nil)
                 $0.insert("1", nil, nil).insert("1", nil, "")
             }
             try await stage.verify("inserted")
             try await stage.write {
-                $0.update("2", "-0", nil, of: ["1", "-0", nil]).update("3", "NaN", nil, of: ["1", "NaN", nil])
+                $0.update("2", "-0", nil, of: ["1", "-0", nil]).update("3", odd, nil, of: ["1", odd, nil])
                 $0.delete("1", "0", nil).delete("1", "0", nil).update("4", nil, "", of: ["1", nil, ""])
             }
         },

@@ -18,8 +18,9 @@ private struct RandomRun {
         }
         let tables = RandomTables.all.filter { $0.hasKey || target.traits.takesTablesWithoutKey }
         try await stage.start(tables)
-        workloads = stage.tables.map { RandomTables.workload($0, seed: seed) }
-        dice = RandomTables.workload(RandomTables.integers, seed: ~seed)
+        let hasNaN = target.traits.holdsNotANumber
+        workloads = stage.tables.map { RandomTables.workload($0, seed: seed, hasNaN: hasNaN) }
+        dice = RandomTables.workload(RandomTables.integers, seed: ~seed, hasNaN: hasNaN)
     }
 
     /// Some changes of some tables.

@@ -55,6 +55,12 @@ public struct ConformanceTraits: Sendable {
     public var takesTablesWithoutKey = true
     /// Names of checks' tables and columns that the target has no place for, of ``Conformance/hostileNames``.
     public var refusedNames: Set<String> = []
+    /// Names, of ``Conformance/hostileNames``, that the target has no place for as a table's.
+    public var refusedTableNames: Set<String> = []
+    /// Whether columns of floating point hold NaN and the infinities.
+    public var holdsNotANumber = true
+    /// The longest text that the target holds, in bytes; nil where the suite's own longest fits.
+    public var longestText: Int?
     /// Values that every sink should hold and this one cannot, as `type value`, each with a reason in its README.
     public var unheldValues: Set<String> = []
     /// How many units a random workload has.

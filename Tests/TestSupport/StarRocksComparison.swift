@@ -17,7 +17,7 @@ struct StarRocksColumn {
     /// A column of a type as information_schema names it, for a source column of a type.
     init(name: String, type: String, sourceType: UInt32) {
         let column = StarRocksServer.quote(name)
-        expression = type.hasPrefix("varbinary") ? "lower(hex(\(column)))" : column
+        expression = type.hasPrefix("varbinary") ? "hex(\(column))" : column
         form =
             switch type.prefix(while: { $0 != "(" }) {
             case "varbinary": .bytes
@@ -35,7 +35,7 @@ struct StarRocksColumn {
     func text(_ fetched: String) -> String? {
         switch form {
         case .text: fetched
-        case .bytes: "\\x" + fetched
+        case .bytes: "\\x" + fetched.lowercased()
         case .bool: fetched == "1" ? "t" : fetched == "0" ? "f" : nil
         case .float32: Float(fetched).map { PostgresText.float($0) }
         case .float64: Double(fetched).map { PostgresText.double($0) }

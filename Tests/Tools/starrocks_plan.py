@@ -114,7 +114,7 @@ class Expression:
 
     def __init__(self, text):
         self.text = text.strip()
-        match = re.fullmatch(r"(?is)([a-z_0-9]+)\s*\(\s*(`[^`]+`|[a-z_][\w]*)\s*(?:,\s*['\"]([a-z0-9]+)['\"]\s*)?\)", self.text)
+        match = re.fullmatch(r"(?is)([a-z_0-9]+)\s*\(\s*(`[^`]+`|[a-z_][\w]*)\s*(?:,\s*['\"]?([a-z0-9]+)['\"]?\s*)?\)", self.text)
         self.function = match[1].lower() if match else None
         self.format = (match[3] or "").lower() if match else ""
         self.arguments = [match[2].strip("`")] if match else []
@@ -139,6 +139,9 @@ class Expression:
             return lambda fields: None if fields[place] == "\\N" else read(fields[place])
         if self.function == "parse_json" and column.type.name == "JSON":
             return lambda fields: None if fields[place] == "\\N" else column.type.read(fields[place])
+        if self.function in ("substr", "substring") and self.format.isdigit():
+            begin, read = int(self.format) - 1, reader(column.type, version)
+            return lambda fields: None if fields[place] == "\\N" else read(fields[place][begin:])
         form = {"unhex": "hex", "to_binary": self.format or "hex", "hex_decode_binary": "hex"}.get(self.function)
         if form == "hex" and column.type.name == "VARBINARY":
             return lambda fields: None if fields[place] == "\\N" else column.type.limited(read_hex(fields[place]))

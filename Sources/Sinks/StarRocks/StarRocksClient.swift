@@ -17,6 +17,8 @@ final class StarRocksClient {
         let columns: String
         let separators: StarRocksSeparators
         var isPartial = false
+        /// A column of which a row's value must not be smaller than that of the row that is there.
+        var mergeCondition: String?
         let compression: CompressionMethod
         let rows: Int
         /// Names that may be told of when rows are refused.
@@ -82,6 +84,7 @@ final class StarRocksClient {
             ("timeout", String(StarRocksClient.timeout(until: deadline))),
         ]
         if load.isPartial { headers.append(("partial_update", "true")) }
+        if let condition = load.mergeCondition { headers.append(("merge_condition", condition)) }
         return headers
     }
 

@@ -22,6 +22,8 @@ struct StarRocksVersion: Comparable, Sendable, CustomStringConvertible {
     static let oldest = StarRocksVersion(3, 0)
     /// The first one with `fast_schema_evolution`.
     static let fastSchemaEvolution = StarRocksVersion(3, 2)
+    /// The first one with `merge_condition` in partial updates (3.1.3).
+    static let conditionalPartialUpdates = StarRocksVersion(3, 2)
     /// The first one whose transactions take several tables.
     static let multiTableTransactions = StarRocksVersion(4, 0)
 

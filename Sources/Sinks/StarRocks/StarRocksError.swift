@@ -109,26 +109,21 @@ enum StarRocksError {
         return line.count > 400 ? String(line.prefix(400)) + "…" : line
     }
 
-    /// What an error log says, without what the rows hold.
+    /// What an error log says first, without what the row holds.
     ///
-    /// Lines are `Error: …. Row: …`; the row is cut off, and quoted text that is not a column's name is replaced by stars.
+    /// A line is `Error: …. Row: …`. What is behind `Row:` or `Value:` is cut off, and so are further lines, which may be a
+    /// value's; quoted text that is not a column's name is replaced by stars.
     static func redacted(_ log: String, columns: Set<String>) -> String {
-        var reasons: [String] = []
-        for line in log.split(whereSeparator: \.isNewline) {
-            let reason = line.split(separator: "Row:", omittingEmptySubsequences: false).first ?? line
-            var shown = ""
-            for (index, part) in reason.split(separator: "'", omittingEmptySubsequences: false).enumerated() {
-                if index % 2 == 0 {
-                    shown += part
-                } else {
-                    shown += columns.contains(String(part)) ? "'\(part)'" : "'***'"
-                }
-            }
-            while let last = shown.last, last == " " || last == "." { shown.removeLast() }
-            if !shown.isEmpty, !reasons.contains(shown) { reasons.append(shown) }
-            if reasons.count == 3 { break }
+        guard var reason = log.split(whereSeparator: \.isNewline).first, reason.hasPrefix("Error: ") else { return "" }
+        for mark in ["Row:", ", Value:"] {
+            if let place = reason.firstRange(of: mark) { reason = reason[..<place.lowerBound] }
         }
-        let text = reasons.joined(separator: "; ")
-        return text.count > 600 ? String(text.prefix(600)) + "…" : text
+        var shown = ""
+        for (index, part) in reason.split(separator: "'", omittingEmptySubsequences: false).enumerated() {
+            let isPlain = index % 2 == 0 || columns.contains(String(part))
+            shown += index % 2 == 0 ? String(part) : isPlain ? "'\(part)'" : "'***'"
+        }
+        while let last = shown.last, " .".contains(last) { shown.removeLast() }
+        return brief(shown)
     }
 }

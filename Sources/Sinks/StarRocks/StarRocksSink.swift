@@ -115,6 +115,7 @@ public final class StarRocksSink: Sink {
                 client: client,
                 database: database,
                 config: config,
+                version: version,
                 body: body
             )
         }

@@ -13,6 +13,8 @@ final class StarRocksTableWriter {
     let client: StarRocksClient
     let database: StarRocksDatabase
     let deleteMode: DeleteMode
+    /// Whether the server takes a merge condition with a partial update.
+    private let mergesPartialUpdates: Bool
     var encoder: StarRocksEncoder
     let body: BodyWriter
     var row = RowBuffer()
@@ -67,8 +69,10 @@ final class StarRocksTableWriter {
         client: StarRocksClient,
         database: StarRocksDatabase,
         config: StarRocksConfig,
+        version: StarRocksVersion,
         body: BodyWriter
     ) {
+        mergesPartialUpdates = version >= .conditionalPartialUpdates
         self.layout = layout
         self.client = client
         self.database = database
@@ -285,6 +289,8 @@ final class StarRocksTableWriter {
                 columns: layout.columnsHeader(present, isShifted: encoder.isShifted, hasOperation: hasOperation),
                 separators: separators,
                 isPartial: isPartial,
+                // Not for deletes. No load is older than the table, so that this is a second lock on the same door.
+                mergeCondition: hasOperation || isPartial && !mergesPartialUpdates ? nil : AuditColumn.version.rawValue,
                 compression: body.method,
                 rows: count,
                 columnNames: Set(layout.columns.map(\.name))
@@ -403,6 +409,7 @@ final class StarRocksTableWriter {
                     columns: load.columns,
                     separators: load.separators,
                     isPartial: load.isPartial,
+                    mergeCondition: load.mergeCondition,
                     compression: load.compression,
                     rows: load.rows,
                     columnNames: load.columnNames
