@@ -24,6 +24,8 @@ public struct WorkloadOptions: Sendable {
     public var hasCommonDates = false
     /// Whether there is a table whose key has floats and texts of one number, which ClickHouse refuses.
     public var hasOddKeys = true
+    /// Whether there is a table whose key has more than 128 bytes, which StarRocks refuses.
+    public var hasLongKeys = true
     /// The database in which the workload's tables are.
     public var database = "postgres"
 

@@ -2,9 +2,9 @@ extension WorkloadTable {
     /// The tables, which together have every replica identity, kind of key and type that matters.
     static func all(values: ValueGenerator, _ options: WorkloadOptions) -> [WorkloadTable] {
         let tables = [
-            types, texts, composite, toastedKey(values), index, indexBesidePrimaryKey, full, bag, binary, unique,
+            types, texts, composite, index, indexBesidePrimaryKey, full, bag, binary, unique,
         ]
-        return tables + [sameNamePublic, sameNameOther, parent, child, bulk] + (options.hasOddKeys ? [odd] : [])
+        return tables + (options.hasLongKeys ? [toastedKey(values)] : []) + [sameNamePublic, sameNameOther, parent, child, bulk] + (options.hasOddKeys ? [odd] : [])
             + (options.partitioned ? [partitions] : [])
     }
 

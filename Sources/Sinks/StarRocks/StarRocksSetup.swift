@@ -214,6 +214,15 @@ struct StarRocksSetup {
                     )
                 )
             }
+            if name.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7F }) {
+                found.append(
+                    TableDifference(
+                        table: table.ref,
+                        cause: "the name of a column has a control character, and column names travel in a header",
+                        remedy: "rename the column, or leave it out of the publication"
+                    )
+                )
+            }
             if let other = names[folded] {
                 found.append(
                     TableDifference(
