@@ -73,10 +73,8 @@ def columns(engine, session):
             digits = kind.size if kind.name == "DECIMAL" else DIGITS.get(kind.name)
             scale = kind.scale if kind.name == "DECIMAL" else 0 if kind.name in DIGITS and kind.name not in ("FLOAT", "DOUBLE") else None
             key = ("PRI" if table.is_primary else "DUP") if item.is_key and not table.is_view else ""
-            data_type = "boolean" if kind.name == "BOOLEAN" else "bigint unsigned" if kind.name == "LARGEINT" else kind.name.lower()
-            if kind.name == "BOOLEAN":
-                data_type = "tinyint"
-            shown = "tinyint(1)" if kind.name == "BOOLEAN" else "bigint(20) unsigned" if kind.name == "LARGEINT" else kind.text().replace(", ", ",")
+            data_type = "tinyint" if kind.name == "BOOLEAN" else "bigint unsigned" if kind.name == "LARGEINT" else kind.name.lower()
+            shown = "tinyint(1)" if kind.name == "BOOLEAN" else "bigint(20) unsigned" if kind.name == "LARGEINT" else kind.text()
             yield ("def", table.db, table.name, item.name, place + 1, item.default, "YES" if item.is_nullable else "NO", data_type, length,
                    length, digits, scale, None, None, None, shown, key, "", "", item.comment,
                    kind.size if is_text or kind.name == "DECIMAL" else digits, scale, None, None)

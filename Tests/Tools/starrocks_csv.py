@@ -5,7 +5,7 @@ its habits matter to whoever writes CSV: a field that is `\\N` after quotes and 
 and an escape before an ordinary character vanishes and ends the quotation (so with `escape: \\` a bare `\\N` is the text N).
 
 # Unverified:
-# - trim_space with quoted fields: blanks around a quoted field are taken off
+# - with enclose, trim_space leaves the blanks behind a field without quotes, as the state machine does
 # - a quotation without an end takes the rest of the body as its field
 """
 import re
@@ -50,13 +50,12 @@ class Format:
                     f"The parameter 'skip_header' is set to {self.skip}, but there are only {len(rows)} rows in the csv file"
                 )
             del rows[: self.skip]
-        if self.trim:
-            rows = [[field.strip(" ") for field in row] for row in rows]
         return rows
 
     def split(self, text):
         separator = self.separator
-        return [row.split(separator) for row in text.split(self.delimiter) if row]
+        rows = [row.split(separator) for row in text.split(self.delimiter) if row]
+        return [[field.strip(" ") for field in row] for row in rows] if self.trim else rows
 
     def machine_or_pattern(self, text):
         if self.enclose not in text if self.enclose else True:
@@ -64,55 +63,59 @@ class Format:
                 return self.split(text)
         if text and not text.endswith(self.delimiter):
             text += self.delimiter
-        if self.trim:
-            return self.machine(text)
-        rows, row, end = [], [], 0
-        separator, enclose = self.separator, self.enclose
-        doubled, single = enclose * 2, enclose
-        escape = self.escape
-        for match in self.pattern.finditer(text):
-            if match.start() != end:
-                return self.machine(text)
+        rows, row, end, begin, position = [], [], 0, 0, 0
+        separator, doubled, single, escape = self.separator, self.enclose * 2, self.enclose, self.escape
+        size, match_field = len(text), self.pattern.match
+        while end < size:
+            match = None if self.trim else match_field(text, end)
+            if match is None:
+                # An odd field: the row is read as the BE reads it.
+                row, end = self.machine(text, begin)
+                if row:
+                    rows.append(row)
+                row, begin = [], end
+                continue
             end = match.end()
-            quoted = match[1]
+            quoted, plain, mark = match.groups()
             if quoted is None:
-                row.append(match[2])
+                row.append(plain)
             elif escape and escape in quoted:
                 row.append(self.escapes.sub(lambda m: m[1] if m[1] is not None else single, quoted))
             else:
                 row.append(quoted.replace(doubled, single))
-            if match[3] != separator:
+            if mark != separator:
                 # An empty line is no row; an empty quoted field is one.
                 if len(row) > 1 or row[0] or quoted is not None:
                     rows.append(row)
-                row = []
-        return rows if end == len(text) else self.machine(text)
+                row, begin = [], end
+        return rows
 
-    def machine(self, text):
-        """The BE's state machine, state by state (CSVReader::more_rows)."""
-        rows, row, escaped = [], [], set()
+    def machine(self, text, position):
+        """One row by the BE's state machine, state by state (CSVReader::more_rows), and where the next begins."""
+        row, escaped, blank = [], set(), None
         enclose, escape = self.enclose or None, self.escape or None
         separator, delimiter = self.separator, self.delimiter
-        state, before, position, start, is_enclosed, size = "start", "start", 0, 0, False, len(text)
+        state, before, start, is_enclosed, size = "start", "start", position, False, len(text)
 
         def field(mark):
-            kept = "".join(text[i] for i in range(start, position) if i not in escaped)
-            return kept[: -len(mark) - 1] if is_enclosed else kept[: -len(mark)]
+            end = position - len(mark) if blank is None else blank
+            return "".join(text[i] for i in range(start, end - 1 if is_enclosed else end) if i not in escaped)
 
         while position < size or state in ("row", "column"):
             if state == "row":
                 if row or position - len(delimiter) != start:
                     row.append(field(delimiter))
-                    rows.append(row)
-                state, row, is_enclosed, start = "start", [], False, position
-                escaped.clear()
-                continue
+                return row, position
             if state == "column":
                 row.append(field(separator))
-                state, is_enclosed = "start", False
+                state, is_enclosed, blank = "start", False, None
                 escaped.clear()
                 continue
             char = text[position]
+            if self.trim and state == "ordinary" and before == "enclose":
+                # The blanks behind a quotation are no part of the field.
+                blank = position if char == " " else None
+                before = "ordinary"
             if state == "start":
                 while self.trim and char == " ":
                     position += 1
@@ -133,7 +136,7 @@ class Format:
                 position += 1
                 if char == enclose:
                     before = state
-                    if text[position] == enclose:
+                    if text.startswith(enclose, position):
                         state = "doubled"
                         escaped.add(position - 1)
                     else:
@@ -148,7 +151,7 @@ class Format:
             elif char == enclose and state == "start":
                 position += 1
                 start = position
-                if text[position] != enclose:
+                if not text.startswith(enclose, position):
                     state, is_enclosed = "enclose", True
                 else:
                     position += 1
@@ -160,10 +163,8 @@ class Format:
                 position += 1
             else:
                 state, position = "ordinary", position + 1
-        if row or state not in ("start",):
-            row.append("".join(text[i] for i in range(start, size) if i not in escaped))
-            rows.append(row)
-        return rows
+        row.append("".join(text[i] for i in range(start, size) if i not in escaped))
+        return row, size
 
 
 def separator(text, name):

@@ -5,16 +5,13 @@ import re
 import threading
 import time
 
+# What can go wrong, and the kind of request that it happens to where a rule does not say; None is any.
 KINDS = {
-    # any request
-    "delay", "reset", "status", "cut-reply",
-    # the front end's redirect
-    "redirect-to",
-    # loads
-    "reset-before-body", "reset-in-body", "reset-before-commit", "reset-after-commit", "delay-before-commit", "delay-after-commit",
-    "hang", "publish-timeout", "fail", "too-many-versions", "running-txns", "close-channel", "shutting-down", "status-after-commit",
-    # statements
-    "error", "reset-after",
+    "delay": None, "reset": None, "status": None, "cut-reply": None, "redirect-to": "redirect", "error": "sql", "reset-after": "sql",
+    **dict.fromkeys((
+        "reset-before-body", "reset-in-body", "reset-before-commit", "reset-after-commit", "delay-before-commit", "delay-after-commit",
+        "hang", "publish-timeout", "fail", "too-many-versions", "running-txns", "close-channel", "shutting-down", "status-after-commit",
+    ), "load"),
 }
 PATTERNS = ("url", "db", "table", "label", "sql")
 FIELDS = {"do", "on", "nth", "count", "every", "seconds", "message", "code", "host", "port", "then", *PATTERNS}
@@ -24,7 +21,7 @@ REQUESTS = {"redirect", "load", "state", "transaction", "sql", "error-log", "oth
 class Faults:
     """Rules in the order in which they were given; the first that fits a request is applied, all count it.
 
-    A rule fits requests of kind `on` (left out: all) whose url, db, table, label and sql match its regular expressions, from
+    A rule fits requests of kind `on` (left out: what KINDS says) whose url, db, table, label and sql match its regular expressions, from
     its `nth` match (1) on `count` times (1; 0 for ever), or at every `every`th match.
     """
 
@@ -41,6 +38,8 @@ class Faults:
         if rule.get("on", "load") not in REQUESTS:
             raise ValueError(f"on is one of {sorted(REQUESTS)}")
         rule = dict(rule, seen=0, fired=0)
+        if KINDS[rule["do"]]:
+            rule.setdefault("on", KINDS[rule["do"]])
         rule["patterns"] = {name: re.compile(rule[name], re.S | re.I) for name in PATTERNS if name in rule}
         with self.lock:
             self.number += 1

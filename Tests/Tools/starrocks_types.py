@@ -8,7 +8,7 @@ text `-0` (so it is shown right and compared wrong); text, JSON and arrays as TE
 # Unverified:
 # - FLOAT and DOUBLE refuse nan, inf and infinity, which the BE's string_to_float may take
 # - DATETIME refuses a zone or any other rest behind the value
-# - JSON keeps the order of keys and both of two equal keys; numbers past 64 bits become doubles
+# - JSON keeps the order of keys and the last of two equal keys; numbers past 64 bits become doubles
 # - text for DATE and DATETIME in the old short forms (20240101, 24-1-1) is refused
 """
 import base64
@@ -26,9 +26,13 @@ INTEGER = re.compile(r"[ \t]*([+-]?[0-9]+)[ \t]*\Z")
 FLOAT = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*\Z")
 DECIMAL = re.compile(r"[ \t]*([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,4}))?[ \t]*\Z")
 DATETIME = re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:[ T]([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?:\.([0-9]+))?)?\Z")
+CLOCK = re.compile(r" (?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}\Z")
+DAYS = set()
+DIGITS = frozenset("0123456789-+")
 ALIASES = {"INTEGER": "INT", "STRING": "VARCHAR", "TEXT": "VARCHAR", "BOOL": "BOOLEAN", "BINARY": "VARBINARY", "NUMERIC": "DECIMAL",
            "DECIMAL32": "DECIMAL", "DECIMAL64": "DECIMAL", "DECIMAL128": "DECIMAL", "JSONB": "JSON", "VARCHAR": "VARCHAR"}
 NAMES = {"BOOLEAN", "FLOAT", "DOUBLE", "DECIMAL", "CHAR", "VARCHAR", "DATE", "DATETIME", "JSON", "VARBINARY", *INTEGERS}
+ODD_JSON = re.compile(r"[0-9][.eE]|[0-9]{19}")
 MINUS_ZERO = "-0"
 MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
@@ -85,6 +89,17 @@ class Type:
         if not self.low <= number <= self.high:
             raise ValueError
         return number
+
+    def read_column(self, texts):
+        """All values of a column, None for the text of NULL; ValueError where one is wrong."""
+        if self.name in ("TINYINT", "SMALLINT", "INT", "BIGINT") and DIGITS.issuperset("".join(t for t in texts if t != "\\N")):
+            values = [None if text == "\\N" else int(text) for text in texts]
+            numbers = [value for value in values if value is not None] if None in values else values
+            if numbers and not (self.low <= min(numbers) and max(numbers) <= self.high):
+                raise ValueError
+            return values
+        read = self.read
+        return [None if text == "\\N" else read(text) for text in texts]
 
     def read_largeint(self, text):
         return pack(self.read_integer(text))
@@ -146,6 +161,9 @@ class Type:
 
     @staticmethod
     def moment(text):
+        # The usual form, of a day that was seen before.
+        if len(text) == 26 and text[:10] in DAYS and CLOCK.match(text, 10):
+            return text
         match = DATETIME.match(text.strip(" "))
         if not match:
             raise ValueError
@@ -156,9 +174,11 @@ class Type:
             raise ValueError
         if hour > 23 or minute > 59 or second > 59:
             raise ValueError
+        date = f"{year:04}-{month:02}-{day:02}"
+        if len(DAYS) < 100_000:
+            DAYS.add(date)
         # Digits past the microseconds are cut off without a word.
-        micros = ((match[7] or "") + "000000")[:6]
-        return f"{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{micros}"
+        return f"{date} {hour:02}:{minute:02}:{second:02}.{((match[7] or '') + '000000')[:6]}"
 
     def read_json(self, text):
         return normal_json(text)
@@ -175,6 +195,9 @@ class Type:
             return self.limited(base64.b64decode(text, validate=True))
         except (ValueError, UnicodeError):
             return self.limited(text.encode("utf-8", "surrogateescape"))
+
+    def read_column_base64(self, texts):
+        return [None if text == "\\N" else self.read_varbinary_base64(text) for text in texts]
 
     def limited(self, data):
         if len(data) > self.size:
@@ -312,31 +335,32 @@ def show_float(value, name="DOUBLE"):
 
 
 def normal_json(text):
+    """JSON as StarRocks shows it: a blank behind commas and colons, numbers in their shortest form."""
     try:
-        value = json.loads(text, object_pairs_hook=lambda pairs: Pairs(pairs), parse_constant=no_constant)
+        value = json.loads(text, parse_constant=no_constant)
+        if ODD_JSON.search(text):
+            value = plain_numbers(value)
     except (ValueError, RecursionError):
         raise ValueError from None
-    return write_json(value)
-
-
-class Pairs(list):
-    """A JSON object's members in their order."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def no_constant(_):
     raise ValueError
 
 
-def write_json(value):
-    if isinstance(value, Pairs):
-        return "{" + ", ".join(f"{json.dumps(k, ensure_ascii=False)}: {write_json(v)}" for k, v in value) + "}"
+def plain_numbers(value):
+    if isinstance(value, dict):
+        return {key: plain_numbers(member) for key, member in value.items()}
     if isinstance(value, list):
-        return "[" + ", ".join(map(write_json, value)) + "]"
+        return [plain_numbers(member) for member in value]
     if isinstance(value, int) and not isinstance(value, bool) and not -(1 << 63) <= value < 1 << 64:
         value = float(value)
     if isinstance(value, float):
-        return show_float(value)
-    return json.dumps(value, ensure_ascii=False)
+        if value in (float("inf"), float("-inf")):
+            raise ValueError
+        return int(value) if value == int(value) and abs(value) < 1e15 and str(value) != "-0.0" else value
+    return value
 
 
 def parse_type(text):
