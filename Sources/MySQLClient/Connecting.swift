@@ -8,11 +8,20 @@ extension MySQLConnection {
         let place = "connecting to \(options.server)"
         if waiter.givenUp != nil { return MySQLError(waiter.kind, "\(place): \(waiter.text)") }
         let code = handle.errorCode
-        let words = redactedMessage(handle.errorText, code: code)
+        var kind = ErrorCode.kind(code, connecting: true)
+        // The library adds errno, which is that of the connect(2) that it began: EINPROGRESS.
+        var words = redactedMessage(handle.errorText, code: code).replacing(" (115)", with: "")
+        // Of a method that it does not find it says so, with the number of a lost connection.
+        if code == ErrorCode.lost, words.contains("could not be loaded") { kind = .authentication }
+        if code == ErrorCode.methodNotAllowed {
+            // The library's words end in memory that it did not write.
+            let reason = options.encryption == .off ? ", or one that is not spoken without TLS" : ""
+            words = "the server demands a method of authentication that is not spoken here\(reason)"
+        }
         return MySQLError(
-            ErrorCode.kind(code, connecting: true),
+            kind,
             code: code,
-            sqlState: ErrorCode.isServers(code) ? handle.sqlState : "",
+            sqlState: ErrorCode.isServers(code, connecting: true) ? handle.sqlState : "",
             "\(place): \(words)"
         )
     }

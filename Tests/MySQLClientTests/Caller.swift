@@ -41,7 +41,7 @@ func connectError(
 }
 
 /// The error that a call ends with; nil if it ends well.
-func error(of body: () throws(MySQLError) -> Void) -> MySQLError? {
+func error(_ body: () throws(MySQLError) -> Void) -> MySQLError? {
     do throws(MySQLError) {
         try body()
         return nil
