@@ -3,10 +3,12 @@ internal import CdcCore
 internal import Glibc
 
 extension MySQLConnection {
+    /// A connection that was given up before the library was asked for it.
+    func connectFailure() -> MySQLError { MySQLError(waiter.kind, "connecting to \(options.server): \(waiter.text)") }
+
     /// What a failed mysql_real_connect means.
     func connectFailure(_ handle: Handle) -> MySQLError {
-        let place = "connecting to \(options.server)"
-        if waiter.givenUp != nil { return MySQLError(waiter.kind, "\(place): \(waiter.text)") }
+        if waiter.givenUp != nil { return connectFailure() }
         let code = handle.errorCode
         var kind = ErrorCode.kind(code, connecting: true)
         // The library adds errno, which is that of the connect(2) that it began: EINPROGRESS.
@@ -22,7 +24,7 @@ extension MySQLConnection {
             kind,
             code: code,
             sqlState: ErrorCode.isServers(code, connecting: true) ? handle.sqlState : "",
-            "\(place): \(words)"
+            "connecting to \(options.server): \(words)"
         )
     }
 }
@@ -32,9 +34,7 @@ extension Waiter {
     var kind: MySQLError.Kind {
         switch givenUp {
         case .cancelled: .cancelled
-        case .deadline: .timeout
-        // No descriptor, no thread.
-        case nil: .unreachable
+        case .deadline, nil: .timeout
         }
     }
 
@@ -42,8 +42,7 @@ extension Waiter {
     var text: String {
         switch givenUp {
         case .cancelled: "given up, because the daemon stops or starts anew"
-        case .deadline: "not done in time"
-        case nil: "no descriptor or thread to look the name up with"
+        case .deadline, nil: "not done in time"
         }
     }
 }

@@ -38,8 +38,12 @@ public final class MySQLConnection {
         waiter = Waiter(cancellation)
         try options.check()
         waiter.reset(.connecting, until: .now + options.connectTimeout)
-        guard !waiter.isOver(), NameLookup.wait(for: options.host, waiter) else {
-            throw MySQLError(waiter.kind, "connecting to \(options.server): \(waiter.text)")
+        if waiter.isOver() { throw connectFailure() }
+        switch NameLookup.look(up: options.host, waiter) {
+        case .found: break
+        case .givenUp: throw connectFailure()
+        case .failed(let words):
+            throw MySQLError(.unreachable, "connecting to \(options.server): looking up \(options.host): \(words)")
         }
         guard let handle = Handle(), handle.apply(options) else {
             throw MySQLError(.invalid, "connecting to \(options.server): libmariadb refuses an option")

@@ -95,6 +95,27 @@ import Testing
         #expect(eventually(within: .seconds(10)) { (try? server.sql("SELECT COUNT(*) FROM network.t")) == "1\n" })
     }
 
+    @Test("connections that are given up leave neither memory nor descriptors behind")
+    func givenUp() throws {
+        defer { proxy.stop() }
+        func round() throws {
+            let connection = try MySQLConnection(options(port: server.port), cancellation: Cancellation())
+            let failure = error { () throws(MySQLError) in
+                _ = try connection.execute("SELECT SLEEP(0.1)", deadline: .now + .milliseconds(2))
+            }
+            #expect(failure?.kind == .timeout)
+            #expect(!connection.isUsable)
+        }
+        for _ in 0..<50 { try round() }
+        let descriptors = openDescriptors()
+        let before = try #require(ProcessUsage(pid: getpid()))
+        for _ in 0..<300 { try round() }
+        let after = try #require(ProcessUsage(pid: getpid()))
+        #expect(openDescriptors() == descriptors)
+        // A connection that stayed would keep 16 KB of buffers at least.
+        #expect(after.residentAnonymous - before.residentAnonymous < 2 << 20)
+    }
+
     @Test("closing says good-bye and leaves no descriptor; SIGPIPE is ignored from the first connection on")
     func closing() throws {
         defer { proxy.stop() }
