@@ -26,7 +26,7 @@ demo: ## show it: PostgreSQL under load into a SQLite file, compared row by row 
 test: dependencies-tests ## check the format, build, run all tests (DBMAZZ_TEST_SECONDS, DBMAZZ_TEST_SEED)
 	@scripts/test
 
-test-unit: dependencies-tests ## check the format, build, run the tests that need no server
+test-unit: dependencies-tests ## check the format, build, run the tests that need no PostgreSQL
 	@scripts/test unit
 
 test-integration: dependencies-tests ## build, run the tests against a real PostgreSQL

@@ -3,17 +3,28 @@ internal import CdcCore
 internal import Glibc
 
 extension MySQLConnection {
+    /// A connection that was given up before the library was asked for it.
+    func connectFailure() -> MySQLError { MySQLError(waiter.kind, "connecting to \(options.server): \(waiter.text)") }
+
     /// What a failed mysql_real_connect means.
     func connectFailure(_ handle: Handle) -> MySQLError {
-        let place = "connecting to \(options.server)"
-        if waiter.givenUp != nil { return MySQLError(waiter.kind, "\(place): \(waiter.text)") }
+        if waiter.givenUp != nil { return connectFailure() }
         let code = handle.errorCode
-        let words = redactedMessage(handle.errorText, code: code)
+        var kind = ErrorCode.kind(code, connecting: true)
+        // The library adds errno, which is that of the connect(2) that it began: EINPROGRESS.
+        var words = redactedMessage(handle.errorText, code: code).replacing(" (115)", with: "")
+        // Of a method that it does not find it says so, with the number of a lost connection.
+        if code == ErrorCode.lost, words.contains("could not be loaded") { kind = .authentication }
+        if code == ErrorCode.methodNotAllowed {
+            // The library's words end in memory that it did not write.
+            let reason = options.encryption == .off ? ", or one that is not spoken without TLS" : ""
+            words = "the server demands a method of authentication that is not spoken here\(reason)"
+        }
         return MySQLError(
-            ErrorCode.kind(code, connecting: true),
+            kind,
             code: code,
-            sqlState: ErrorCode.isServers(code) ? handle.sqlState : "",
-            "\(place): \(words)"
+            sqlState: ErrorCode.isServers(code, connecting: true) ? handle.sqlState : "",
+            "connecting to \(options.server): \(words)"
         )
     }
 }
@@ -23,9 +34,7 @@ extension Waiter {
     var kind: MySQLError.Kind {
         switch givenUp {
         case .cancelled: .cancelled
-        case .deadline: .timeout
-        // No descriptor, no thread.
-        case nil: .unreachable
+        case .deadline, nil: .timeout
         }
     }
 
@@ -33,8 +42,7 @@ extension Waiter {
     var text: String {
         switch givenUp {
         case .cancelled: "given up, because the daemon stops or starts anew"
-        case .deadline: "not done in time"
-        case nil: "no descriptor or thread to look the name up with"
+        case .deadline, nil: "not done in time"
         }
     }
 }

@@ -1,7 +1,7 @@
 /// What the library's and the server's error numbers mean.
 ///
-/// Below 2000 and from 3000 on they are the server's (MariaDB's and MySQL's lists agree in those here), between the library's
-/// (errmsg.h).
+/// Below 2000 and from 3000 on they are the server's (MariaDB's and MySQL's lists agree in those here), between them the
+/// library's (errmsg.h). From 5000 on StarRocks has some, and the library others, which it needs before it is let in.
 enum ErrorCode {
     /// CR_SERVER_GONE_ERROR: it could not be sent.
     static let gone: UInt32 = 2006
@@ -10,14 +10,20 @@ enum ErrorCode {
     /// CR_SSL_CONNECTION_ERROR.
     static let tls: UInt32 = 2026
 
+    /// CR_PLUGIN_NOT_ALLOWED: MARIADB_OPT_RESTRICTED_AUTH does not name the method.
+    static let methodNotAllowed: UInt32 = 5010
+
     /// Whether the number is the server's own.
-    static func isServers(_ code: UInt32) -> Bool { (1..<2000).contains(code) || (3000..<5000).contains(code) }
+    static func isServers(_ code: UInt32, connecting: Bool) -> Bool {
+        (1..<2000).contains(code) || (code >= 3000 && !(connecting && (5000..<6000).contains(code)))
+    }
 
     /// The kind of an error.
     ///
     /// - Parameters:
     ///   - code: mysql_errno.
     ///   - connecting: Whether the server had not yet let us in.
+    /// - Returns: The kind.
     static func kind(_ code: UInt32, connecting: Bool) -> MySQLError.Kind {
         switch code {
         // Connection, host, address or socket: errors of the way there.
@@ -29,10 +35,11 @@ enum ErrorCode {
         // Wrong password, no password, unknown method, expired, locked.
         case 1045, 1251, 1275, 1698, 1820, 1862, 3118, 3159, 4151: .authentication
         // No such method here, or one that is not allowed.
-        case 2049, 2058...2061, 5015: .authentication
+        case 2049, 2059, 2061: .authentication
+        case methodNotAllowed...5012 where connecting: .authentication
         // max_allowed_packet: the server's, the client's. No memory.
         case 1153, 2008, 2020: .limit
-        case _ where isServers(code): .server
+        case _ where isServers(code, connecting: connecting): .server
         default: .protocol
         }
     }

@@ -7,8 +7,9 @@ final class Handle {
     let pointer: UnsafeMutablePointer<MYSQL>
     private var isOpen = true
 
-    /// mysql_server_init is not safe to be called twice at once. It also has SIGPIPE ignored: OpenSSL writes without
-    /// MSG_NOSIGNAL.
+    /// mysql_server_init is not safe to be called twice at once.
+    ///
+    /// It also has SIGPIPE ignored: OpenSSL writes without MSG_NOSIGNAL.
     private static let isReady = mysql_server_init(0, nil, nil) == 0
 
     init?() {
@@ -25,12 +26,8 @@ final class Handle {
         mysql_close(pointer)
     }
 
-    /// OpenSSL reads and writes with the socket's own mode; the rest of the library asks for non-blocking each time.
-    func makeNonBlocking() {
-        let socket = mysql_get_socket(pointer)
-        let mode = fcntl(socket, F_GETFL)
-        if mode >= 0 { _ = fcntl(socket, F_SETFL, mode | O_NONBLOCK) }
-    }
+    /// The socket; negative where there is none.
+    var socket: Int32 { mysql_get_socket(pointer) }
 
     /// Whether the connection is encrypted.
     var isEncrypted: Bool { mysql_get_ssl_cipher(pointer) != nil }
@@ -85,7 +82,7 @@ final class Handle {
     ///
     /// What the kernel has received already can still be read; nothing comes after it, so no later call can hang.
     func shutDown() {
-        let socket = mysql_get_socket(pointer)
+        let socket = socket
         if socket >= 0 { shutdown(socket, Int32(SHUT_RDWR)) }
     }
 }

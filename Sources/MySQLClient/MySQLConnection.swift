@@ -32,13 +32,18 @@ public final class MySQLConnection {
     /// - Parameters:
     ///   - options: Where to and as whom.
     ///   - cancellation: Ends this and every later call within a tenth of a second.
+    /// - Throws: When there is no connection before the connect time-out.
     public init(_ options: MySQLOptions, cancellation: Cancellation) throws(MySQLError) {
         self.options = options
         waiter = Waiter(cancellation)
         try options.check()
         waiter.reset(.connecting, until: .now + options.connectTimeout)
-        guard !waiter.isOver(), NameLookup.wait(for: options.host, waiter) else {
-            throw MySQLError(waiter.kind, "connecting to \(options.server): \(waiter.text)")
+        if waiter.isOver() { throw connectFailure() }
+        switch NameLookup.look(up: options.host, waiter) {
+        case .found: break
+        case .givenUp: throw connectFailure()
+        case .failed(let words):
+            throw MySQLError(.unreachable, "connecting to \(options.server): looking up \(options.host): \(words)")
         }
         guard let handle = Handle(), handle.apply(options) else {
             throw MySQLError(.invalid, "connecting to \(options.server): libmariadb refuses an option")
@@ -60,7 +65,8 @@ public final class MySQLConnection {
             close(handle)
             throw error
         }
-        handle.makeNonBlocking()
+        // OpenSSL goes by the socket's own mode; the rest of the library asks for non-blocking each time.
+        makeNonBlocking(handle.socket)
         if options.encryption == .required, !handle.isEncrypted {
             close(handle)
             throw MySQLError(.tls, "connecting to \(options.server): the connection is not encrypted")
@@ -108,6 +114,8 @@ public final class MySQLConnection {
     /// - Parameters:
     ///   - sql: One statement, without secrets where it can be helped: servers log statements.
     ///   - deadline: When to give up.
+    /// - Returns: What it did.
+    /// - Throws: The server's refusal, or what became of the connection.
     public func execute(_ sql: String, deadline: ContinuousClock.Instant) throws(MySQLError) -> MySQLOutcome {
         try withBytes(of: sql) { bytes throws(MySQLError) in try execute(bytes, deadline: deadline) }
     }
@@ -117,7 +125,7 @@ public final class MySQLConnection {
         _ sql: UnsafeRawBufferPointer,
         deadline: ContinuousClock.Instant
     ) throws(MySQLError) -> MySQLOutcome {
-        try perform(sql, deadline: deadline, columns: { _ in }, row: { _ in })
+        try perform(sql, deadline: deadline, row: { _ in }).outcome
     }
 
     /// Sends a statement and reads its rows one by one, without keeping them.
@@ -125,17 +133,18 @@ public final class MySQLConnection {
     /// - Parameters:
     ///   - sql: One statement that returns rows.
     ///   - deadline: When to give up; for all of the rows.
-    ///   - columns: Called once before the first row; not called where the statement returns none.
     ///   - row: Called with each row. It does not use the connection. What it throws ends the query, and closes the
     ///     connection, for the rest of the rows would have to be read.
+    /// - Returns: The columns, which a row has too; empty where the statement returns no rows by its nature.
+    /// - Throws: The server's refusal, what became of the connection, or what `row` throws.
+    @discardableResult
     public func query(
         _ sql: String,
         deadline: ContinuousClock.Instant,
-        columns: ([MySQLColumn]) throws(MySQLError) -> Void = { _ in },
         row: (borrowing MySQLRow) throws(MySQLError) -> Void
-    ) throws(MySQLError) {
-        _ = try withBytes(of: sql) { bytes throws(MySQLError) in
-            try perform(bytes, deadline: deadline, columns: columns, row: row)
+    ) throws(MySQLError) -> [MySQLColumn] {
+        try withBytes(of: sql) { bytes throws(MySQLError) in
+            try perform(bytes, deadline: deadline, row: row).columns
         }
     }
 
@@ -146,6 +155,7 @@ public final class MySQLConnection {
     ///   - deadline: When to give up.
     ///   - byteLimit: Bytes of all values together; more end the query as ``MySQLError/Kind/limit``.
     /// - Returns: Rows of columns; nil is NULL.
+    /// - Throws: As ``query(_:deadline:row:)``, and of kind ``MySQLError/Kind/protocol`` for bytes that are not UTF-8.
     public func rows(
         _ sql: String,
         deadline: ContinuousClock.Instant,

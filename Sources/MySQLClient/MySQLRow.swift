@@ -39,7 +39,9 @@ public struct MySQLRow: ~Copyable {
         return cells[column] == nil
     }
 
-    /// Lends a column's bytes; nil is NULL. Nothing is copied, and there is no byte behind them to rely on.
+    /// Lends a column's bytes; nil is NULL.
+    ///
+    /// Nothing is copied, and there is no byte behind them to rely on.
     public func withBytes<Result, Failure: Error>(
         _ column: Int,
         _ body: (UnsafeRawBufferPointer?) throws(Failure) -> Result

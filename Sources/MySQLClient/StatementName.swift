@@ -14,7 +14,8 @@ func statementName(_ sql: UnsafeRawBufferPointer) -> String {
     }
     let isRead = ["SELECT", "WITH"].contains(words.first?.uppercased() ?? "")
     if isRead, let table = scanner.table() { return "\(words[0]) … FROM \(table) …" }
-    return words.isEmpty ? "a statement" : words.joined(separator: " ") + (scanner.next() == nil ? "" : " …")
+    guard !words.isEmpty else { return "a statement" }
+    return words.joined(separator: " ") + (isRead || scanner.next() != nil ? " …" : "")
 }
 
 /// Takes the beginning of a statement apart into names and other things.

@@ -3,13 +3,12 @@ internal import CdcCore
 internal import Glibc
 
 extension MySQLConnection {
-    /// Sends a statement and reads everything that comes back.
+    /// Sends a statement and reads everything that comes back; the rows of its first result are the caller's.
     func perform(
         _ sql: UnsafeRawBufferPointer,
         deadline: ContinuousClock.Instant,
-        columns: ([MySQLColumn]) throws(MySQLError) -> Void,
         row: (borrowing MySQLRow) throws(MySQLError) -> Void
-    ) throws(MySQLError) -> MySQLOutcome {
+    ) throws(MySQLError) -> (outcome: MySQLOutcome, columns: [MySQLColumn]) {
         let handle = try checkUsable(statementName(sql))
         waiter.reset(.sending, until: deadline)
         guard !waiter.isOver() else {
@@ -27,15 +26,16 @@ extension MySQLConnection {
             isDone = waiter.attached { mysql_read_query_result(handle.pointer) == 0 }
             guard isDone else { throw failure(handle, sql) }
             var affected: UInt64 = 0
+            var columns: [MySQLColumn] = []
             if mysql_field_count(handle.pointer) > 0 {
-                try readRows(handle, sql, columns: columns, row: row)
+                columns = try readRows(handle, sql, row: row)
             } else {
                 affected = mysql_affected_rows(handle.pointer)
             }
             let warnings = Int(mysql_warning_count(handle.pointer))
             try skipFurtherResults(handle, sql)
             if !isUsable { close() }
-            return MySQLOutcome(affectedRows: affected, warnings: warnings)
+            return (MySQLOutcome(affectedRows: affected, warnings: warnings), columns)
         } catch {
             if !ErrorCode.leavesUsable(error.kind) || !isUsable { drop() }
             throw error
@@ -45,9 +45,8 @@ extension MySQLConnection {
     private func readRows(
         _ handle: Handle,
         _ sql: UnsafeRawBufferPointer,
-        columns: ([MySQLColumn]) throws(MySQLError) -> Void,
         row: (borrowing MySQLRow) throws(MySQLError) -> Void
-    ) throws(MySQLError) {
+    ) throws(MySQLError) -> [MySQLColumn] {
         guard let result = mysql_use_result(handle.pointer) else { throw failure(handle, sql) }
         isReading = true
         var isComplete = false
@@ -60,14 +59,14 @@ extension MySQLConnection {
             waiter.attached { mysql_free_result(result) }
             isReading = false
         }
+        var columns: [MySQLColumn] = []
         do throws(MySQLError) {
-            let described = try describe(result)
-            try columns(described)
+            columns = try describe(result)
             while true {
                 guard !waiter.isOver() else { throw failure(handle, sql) }
                 guard let cells = waiter.attached({ mysql_fetch_row(result) }) else { break }
                 guard let lengths = mysql_fetch_lengths(result) else { break }
-                try row(MySQLRow(columns: described, cells: cells, lengths: lengths))
+                try row(MySQLRow(columns: columns, cells: cells, lengths: lengths))
             }
         } catch {
             var error = error
@@ -78,6 +77,7 @@ extension MySQLConnection {
         }
         guard handle.errorCode == 0 else { throw failure(handle, sql, isReading: true, isComplete: &isComplete) }
         isComplete = true
+        return columns
     }
 
     private func describe(_ result: UnsafeMutablePointer<MYSQL_RES>) throws(MySQLError) -> [MySQLColumn] {
@@ -110,7 +110,7 @@ extension MySQLConnection {
         while mysql_more_results(handle.pointer) != 0 {
             guard waiter.attached({ mysql_next_result(handle.pointer) }) <= 0 else { throw failure(handle, sql) }
             guard mysql_field_count(handle.pointer) > 0 else { continue }
-            try readRows(handle, sql, columns: { _ in }, row: { _ in })
+            _ = try readRows(handle, sql, row: { _ in })
         }
     }
 
@@ -135,8 +135,15 @@ extension MySQLConnection {
             return MySQLError(waiter.kind, "\(place(sql)): \(waiter.text)", mayHaveTakenEffect: true)
         }
         let code = handle.errorCode
-        let kind = ErrorCode.kind(code, connecting: false)
-        let isServers = ErrorCode.isServers(code)
+        // libmariadb calls it lost; NET.error tells: 1 is a packet above the limit, 2 a failed read.
+        if code == ErrorCode.lost, handle.pointer.pointee.net.error == 1 {
+            let words = "a row is larger than the limit of \(options.packetLimit) bytes"
+            return MySQLError(.limit, code: code, "\(place(sql)): \(words)", mayHaveTakenEffect: true)
+        }
+        let isServers = ErrorCode.isServers(code, connecting: false)
+        var kind = ErrorCode.kind(code, connecting: false)
+        // The library has closed the connection, and uses a number that might as well be the server's.
+        if kind == .server, handle.socket < 0 { kind = .lost }
         let words = redactedMessage(handle.errorText, code: code)
         return MySQLError(
             kind,

@@ -75,9 +75,21 @@ final class Waiter {
     /// For the library: below 1 means failure.
     fileprivate func libraryWaits(_ descriptor: Int32, reads: Bool) -> Int32 {
         guard phase != .closing else { return 0 }
+        if phase == .connecting { prepareSocket(descriptor) }
         // Over TLS the library says "read" while it wants to write, and would wait for an answer to half a statement.
         let writes = phase == .sending || !reads
         return wait(descriptor, events: writes ? Int32(POLLOUT) : Int32(POLLIN)) ? 1 : 0
+    }
+
+    /// Keeps OpenSSL from blocking in the handshake: once it has connected, the library makes the socket blocking.
+    ///
+    /// The first call comes from the library's wait for connect(2), which never succeeds at once.
+    private func prepareSocket(_ socket: Int32) {
+        var limit = timeval(tv_sec: 0, tv_usec: 50_000)
+        for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
+            setsockopt(socket, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
+        }
+        makeNonBlocking(socket)
     }
 
     private static let key: pthread_key_t = {
@@ -89,6 +101,13 @@ final class Waiter {
     fileprivate static var current: Waiter? {
         pthread_getspecific(key).map { Unmanaged<Waiter>.fromOpaque($0).takeUnretainedValue() }
     }
+}
+
+/// Makes a socket non-blocking, and has it closed on exec, which the library forgets.
+func makeNonBlocking(_ socket: Int32) {
+    let mode = fcntl(socket, F_GETFL)
+    if mode >= 0 { _ = fcntl(socket, F_SETFL, mode | O_NONBLOCK) }
+    _ = fcntl(socket, F_SETFD, FD_CLOEXEC)
 }
 
 /// `MARIADB_OPT_IO_WAIT`.

@@ -17,7 +17,7 @@ final class TestServer: Sendable {
         directory = try makeTemporaryDirectory("dbmazz-http")
         let directory = directory
         AtExit.add { removeTree(directory) }
-        try Self.makeCertificates(in: directory)
+        _ = try TestCertificates(in: directory)
         let script = #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(2).joined(
             separator: "/"
         )
@@ -47,27 +47,6 @@ final class TestServer: Sendable {
     func url(_ path: String, on listener: String = "plain", host: String = "127.0.0.1") -> String {
         let scheme = ["tls", "mutual"].contains(listener) ? "https" : "http"
         return "\(scheme)://\(host):\(port(listener))\(path)"
-    }
-
-    /// A CA, a server's certificate and a client's by it, and a second CA.
-    private static func makeCertificates(in directory: String) throws {
-        func openssl(_ arguments: String) throws {
-            let words = arguments.split(separator: " ").map { String($0.replacing("DIR", with: directory)) }
-            try runProgram("/usr/bin/openssl", words)
-        }
-        let newKey = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
-        for authority in ["ca", "other-ca"] {
-            try openssl(
-                "req -x509 \(newKey) -keyout DIR/\(authority).key -out DIR/\(authority).crt -days 2 -subj /CN=\(authority)"
-            )
-        }
-        for (name, host) in [("server", "-addext subjectAltName=DNS:localhost,IP:127.0.0.1"), ("client", "")] {
-            try openssl("req \(newKey) -keyout DIR/\(name).key -out DIR/\(name).csr -subj /CN=\(name) \(host)")
-            try openssl(
-                "x509 -req -in DIR/\(name).csr -CA DIR/ca.crt -CAkey DIR/ca.key -CAcreateserial -days 2 "
-                    + "-copy_extensions copy -out DIR/\(name).crt"
-            )
-        }
     }
 }
 

@@ -1,0 +1,174 @@
+import Glibc
+import Synchronization
+
+/// A MariaDB server of its own in a temporary directory, for one test or suite.
+///
+/// As root it runs under the package's user `mysql`, else as the calling user. User `root` without a password, on 127.0.0.1
+/// only. It is killed and removed by `remove()`, at the latest when the test process exits.
+public final class MariaDBServer: Sendable {
+    /// The TCP port on 127.0.0.1; it stays the same over restarts.
+    public let port: Int
+    /// The temporary directory: `data`, `server.log`, the Unix socket and `tls` are in it.
+    public let directory: String
+    /// Its certificates, if it speaks TLS.
+    public let certificates: TestCertificates?
+    private let settings: [String]
+    private let process = Mutex<ChildProcess?>(nil)
+    private let exitAction = Mutex<Int?>(nil)
+    /// Stops the server and removes its directory when the test process dies without running its exit handlers.
+    private let guardian: ChildProcess
+
+    /// Makes a server's data; `start()` starts it.
+    ///
+    /// - Parameters:
+    ///   - settings: Further options of mariadbd, by name; they win over the harness's own.
+    ///   - certificate: The name of the certificate in `TestCertificates` that it shows; nil for a server without TLS.
+    /// - Throws: `HarnessError` when there is no MariaDB, or its mariadb-install-db fails.
+    public init(settings: [String: String] = [:], certificate: String? = nil) throws {
+        guard access(Self.program, X_OK) == 0 else {
+            throw HarnessError("no \(Self.program): scripts/install-dependencies tests installs it (mariadb-server)")
+        }
+        port = try freePort()
+        directory = try makeTemporaryDirectory("dbmazz-maria")
+        let directory = directory
+        exitAction.withLock { $0 = AtExit.add { removeTree(directory) } }
+        guardian = try ChildProcess(
+            executable: "/bin/sh",
+            arguments: ["-c", Self.guardianScript, "guardian", "\(getpid())", directory],
+            environment: ["PATH": "/usr/bin:/bin"]
+        )
+        if geteuid() == 0 {
+            guard let entry = getpwnam("mysql") else {
+                throw HarnessError("MariaDB refuses root, and there is no user mysql to run it")
+            }
+            chown(directory, entry.pointee.pw_uid, entry.pointee.pw_gid)
+        }
+        var all = [
+            "datadir": directory + "/data", "bind-address": "127.0.0.1", "port": "\(port)",
+            "socket": directory + "/s.sock", "pid-file": directory + "/pid", "log-error": directory + "/server.log",
+            "innodb-buffer-pool-size": "64M", "innodb-flush-log-at-trx-commit": "0", "max-allowed-packet": "64M",
+            "skip-name-resolve": "1",
+        ]
+        if let certificate {
+            mkdir(directory + "/tls", 0o755)
+            let made = try TestCertificates(in: directory + "/tls")
+            all["ssl-ca"] = made.path("ca.crt")
+            all["ssl-cert"] = made.path("\(certificate).crt")
+            all["ssl-key"] = made.path("\(certificate).key")
+            certificates = made
+        } else {
+            certificates = nil
+        }
+        all.merge(settings) { $1 }
+        self.settings = ["--no-defaults"] + all.sorted { $0.key < $1.key }.map { "--\($0.key)=\($0.value)" }
+        let make = Self.asOrdinaryUser(
+            "/usr/bin/mariadb-install-db",
+            [
+                "--no-defaults", "--datadir=\(directory)/data", "--auth-root-authentication-method=normal",
+                "--skip-test-db", "--innodb-log-file-size=16M",
+            ]
+        )
+        try runProgram(make.executable, make.arguments)
+    }
+
+    /// A server that runs.
+    public static func started(
+        settings: [String: String] = [:],
+        certificate: String? = nil
+    ) throws -> MariaDBServer {
+        let server = try MariaDBServer(settings: settings, certificate: certificate)
+        try server.start()
+        return server
+    }
+
+    deinit { remove() }
+
+    /// True while it runs.
+    public var isRunning: Bool { process.withLock { $0 }?.isRunning ?? false }
+
+    /// Starts it and waits until it answers.
+    public func start(timeout: Duration = .seconds(60)) throws {
+        guard !isRunning else { throw HarnessError("MariaDB on port \(port) runs already") }
+        let command = Self.asOrdinaryUser(Self.program, settings)
+        let child = try ChildProcess(
+            executable: command.executable,
+            arguments: command.arguments,
+            environment: ["PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": directory],
+            standardOutput: directory + "/output",
+            standardError: directory + "/output"
+        )
+        process.withLock { $0 = child }
+        let isReady = eventually(within: timeout, every: .milliseconds(50)) {
+            !child.isRunning || (try? sql("SELECT 1")) != nil
+        }
+        guard isReady, child.isRunning else {
+            child.kill(SIGKILL)
+            throw HarnessError("MariaDB did not start: \(logTail())")
+        }
+    }
+
+    /// Ends it in order and waits.
+    public func stop(timeout: Duration = .seconds(60)) throws {
+        guard let child = process.withLock({ $0 }) else { return }
+        child.kill(SIGTERM)
+        guard child.waitForExit(timeout: timeout) != nil else {
+            throw HarnessError("MariaDB did not stop within \(timeout): \(logTail())")
+        }
+    }
+
+    /// SIGKILL, and waits until the process is gone; the data stays.
+    public func killAndWait() {
+        guard let child = process.withLock({ $0 }) else { return }
+        child.kill(SIGKILL)
+        child.waitForExit()
+    }
+
+    /// Stops the process where it stands (SIGSTOP): connections stay open and nothing answers; `resume()` ends it.
+    public func freeze() { process.withLock { $0 }?.kill(SIGSTOP) }
+
+    /// Ends `freeze()`.
+    public func resume() { process.withLock { $0 }?.kill(SIGCONT) }
+
+    /// Runs statements as root over the Unix socket, with MariaDB's own client.
+    ///
+    /// - Returns: The rows, columns separated by tabs.
+    @discardableResult
+    public func sql(_ text: String, database: String? = nil) throws -> String {
+        let place = ["--no-defaults", "-S", directory + "/s.sock", "-u", "root", "-N", "-B", "-e", text]
+        return try runProgram("/usr/bin/mariadb", place + (database.map { [$0] } ?? []))
+    }
+
+    /// Kills the server and deletes its directory.
+    public func remove() {
+        killAndWait()
+        guardian.kill(SIGKILL)
+        guardian.waitForExit(timeout: .seconds(5))
+        removeTree(directory)
+        if let number = exitAction.withLock({ $0 }) { AtExit.remove(number) }
+    }
+
+    /// The last lines of the server's log.
+    public func logTail(lines: Int = 30) -> String {
+        let all = (readText(directory + "/server.log") ?? "") + (readText(directory + "/output") ?? "")
+        return all.split(separator: "\n").suffix(lines).joined(separator: "\n")
+    }
+
+    private static let program = "/usr/sbin/mariadbd"
+
+    private static let guardianScript = """
+        trap '' TERM INT HUP
+        while kill -0 "$1" 2>/dev/null; do sleep 1; done
+        pid=$(head -n 1 "$2/pid" 2>/dev/null) && kill -KILL "$pid"
+        sleep 1
+        case "$2" in /tmp/dbmazz-maria-*) rm -rf -- "$2" ;; esac
+        """
+
+    private static func asOrdinaryUser(
+        _ executable: String,
+        _ arguments: [String]
+    ) -> (executable: String, arguments: [String]) {
+        guard geteuid() == 0 else { return (executable, arguments) }
+        let user = ["--reuid=mysql", "--regid=mysql", "--clear-groups", "--", executable]
+        return ("/usr/bin/setpriv", user + arguments)
+    }
+}
