@@ -216,7 +216,7 @@ final class StarRocksClient {
         _ load: Load,
         isMulti: Bool,
         operation: String,
-        table: TableRef,
+        table: TableRef?,
         lsn: LSN?,
         deadline: ContinuousClock.Instant
     ) throws(SinkError) {

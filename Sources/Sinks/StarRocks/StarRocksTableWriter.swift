@@ -175,13 +175,14 @@ final class StarRocksTableWriter {
                 if isNarrowed { context.batch.narrow(to: range) }
                 try write(label, to: last, context, &fold)
                 if isNarrowed { context.batch.widen() }
-                if context.mode == .stream { applied = max(applied, last) }
+                // In a transaction it is so only when that is committed.
+                if context.mode == .stream, context.transaction == nil { applied = max(applied, last) }
             }
         }
     }
 
     /// Whether a slice is all that the batch has of the table.
-    private func isWhole(_ range: Range<Int>, _ context: Context) -> Bool {
+    func isWhole(_ range: Range<Int>, _ context: Context) -> Bool {
         guard Int(context.batch.firstChange(ofTable: context.table)) >= range.lowerBound else { return false }
         return slice(from: range.upperBound, context) == nil
     }
