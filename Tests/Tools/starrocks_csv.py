@@ -13,6 +13,7 @@ import re
 from starrocks_errors import LoadError
 
 LONGEST_SEPARATOR = 50
+CHUNK = 1 << 20
 
 
 class Format:
@@ -39,31 +40,30 @@ class Format:
         self.escapes = re.compile(f"{mark}{mark}|{sign}(.)" if enclose and escape else f"{mark}{mark}()" if enclose else f"{sign}(.)", re.S)
 
     def rows(self, text):
-        """All rows, each a list of fields."""
-        if not self.enclose and not self.escape:
-            rows = self.split(text)
-        else:
-            rows = self.machine_or_pattern(text)
-        if self.skip:
-            if len(rows) < self.skip:
+        """All rows one by one, each a list of fields."""
+        is_plain = not (self.enclose and self.enclose in text) and not (self.escape and self.escape in text)
+        rows = self.split(text) if is_plain else self.quoted(text)
+        for number in range(self.skip):
+            if next(rows, None) is None:
                 raise LoadError(
-                    f"The parameter 'skip_header' is set to {self.skip}, but there are only {len(rows)} rows in the csv file"
-                )
-            del rows[: self.skip]
+                    f"The parameter 'skip_header' is set to {self.skip}, but there are only {number} rows in the csv file")
         return rows
 
     def split(self, text):
-        separator = self.separator
-        rows = [row.split(separator) for row in text.split(self.delimiter) if row]
-        return [[field.strip(" ") for field in row] for row in rows] if self.trim else rows
+        separator, delimiter, position, size = self.separator, self.delimiter, 0, len(text)
+        while position < size:
+            # A few megabytes at a time, up to a row's end.
+            end = text.find(delimiter, position + CHUNK)
+            end = size if end < 0 else end
+            for row in text[position:end].split(delimiter):
+                if row:
+                    yield [field.strip(" ") for field in row.split(separator)] if self.trim else row.split(separator)
+            position = end + len(delimiter)
 
-    def machine_or_pattern(self, text):
-        if self.enclose not in text if self.enclose else True:
-            if self.escape not in text if self.escape else True:
-                return self.split(text)
+    def quoted(self, text):
         if text and not text.endswith(self.delimiter):
             text += self.delimiter
-        rows, row, end, begin, position = [], [], 0, 0, 0
+        row, end, begin = [], 0, 0
         separator, doubled, single, escape = self.separator, self.enclose * 2, self.enclose, self.escape
         size, match_field = len(text), self.pattern.match
         while end < size:
@@ -72,7 +72,7 @@ class Format:
                 # An odd field: the row is read as the BE reads it.
                 row, end = self.machine(text, begin)
                 if row:
-                    rows.append(row)
+                    yield row
                 row, begin = [], end
                 continue
             end = match.end()
@@ -86,9 +86,8 @@ class Format:
             if mark != separator:
                 # An empty line is no row; an empty quoted field is one.
                 if len(row) > 1 or row[0] or quoted is not None:
-                    rows.append(row)
+                    yield row
                 row, begin = [], end
-        return rows
 
     def machine(self, text, position):
         """One row by the BE's state machine, state by state (CSVReader::more_rows), and where the next begins."""

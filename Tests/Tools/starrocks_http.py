@@ -46,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
         return True
 
     def handle_one_request(self):
-        self.entry = None
+        self.entry, self.is_logged = None, False
         try:
             super().handle_one_request()
         except (Gone, ConnectionError):
@@ -54,8 +54,13 @@ class Handler(BaseHTTPRequestHandler):
             if self.entry is not None and not self.entry.get("outcome"):
                 self.entry["outcome"] = "client gone"
         finally:
-            if self.entry is not None:
-                self.emulator.log.write(self.entry)
+            self.log()
+
+    def log(self):
+        """Writes the request's line, once: before its answer, so that who has the answer finds the line."""
+        if self.entry is not None and not self.is_logged:
+            self.is_logged = True
+            self.emulator.log.write(self.entry)
 
     def do(self):
         self.url = urllib.parse.urlsplit(self.path)
@@ -100,14 +105,19 @@ class Handler(BaseHTTPRequestHandler):
         """Ends the connection with a RST: what was not read is lost to the peer as well."""
         if self.entry is not None:
             self.entry["outcome"] = outcome
+            self.log()
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         # The reader and the writer still hold the socket: close what is below them.
         os.close(self.connection.detach())
         raise Gone
 
     def answer(self, status, body, headers=(), kind="application/json", close=True):
+        is_cut = self.entry is not None and self.fault.get("do") == "cut-reply"
         if self.entry is not None:
             self.entry["status"] = status
+            if is_cut:
+                self.entry["outcome"] = "reply cut"
+            self.log()
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
@@ -117,10 +127,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
             self.close_connection = True
         self.end_headers()
-        if self.entry is not None and self.fault.get("do") == "cut-reply":
+        if is_cut:
             self.wfile.write(body[: len(body) // 2])
             self.wfile.flush()
-            self.entry["outcome"] = "reply cut"
             raise Gone
         self.wfile.write(body)
         self.wfile.flush()

@@ -5,6 +5,7 @@
 # - the rows shown for errors of quoted CSV are the fields joined again
 # - a DECIMAL past its precision is found by the sink, also in partial updates
 """
+import itertools
 import json
 
 from starrocks_apply import Part, encoded_key_length
@@ -74,25 +75,22 @@ def decode(plan, body, headers, strict):
         text, is_clean = body.decode("utf-8"), True
     except UnicodeDecodeError:
         text, is_clean = body.decode("utf-8", "surrogateescape"), False
-    rows = json_rows(text, headers, plan) if plan.is_json else form.rows(text)
-    outcome.total = len(rows)
-    decoder = Decoder(plan, form, strict)
-    kept = []
-    for start in range(0, len(rows), BATCH):
-        batch = rows[start : start + BATCH]
+    rows = iter(json_rows(text, headers, plan)) if plan.is_json else form.rows(text)
+    decoder, fold = Decoder(plan, form, strict), Fold(plan)
+    while batch := list(itertools.islice(rows, BATCH)):
+        outcome.total += len(batch)
         values = decoder.columns(batch) if is_clean else None
         if values is not None:
-            kept += values
+            fold.add(values)
             continue
         for fields in batch:
             try:
                 if not is_clean and any(not f.isascii() and has_surrogate(f) for f in fields if f):
                     raise Rejected("Invalid UTF-8 row")
-                kept.append(decoder.row(fields))
+                fold.add([decoder.row(fields)])
             except Rejected as error:
                 outcome.reject(error, decoder.shown(fields))
-    del rows
-    outcome.part = fold(plan, kept)
+    outcome.part = fold.part()
     return outcome
 
 
@@ -220,35 +218,46 @@ def visible(text):
     return "'" + "".join(shown) + "'"
 
 
-def fold(plan, kept):
-    """One operation a key: the last, or with a merge condition the last of the greatest."""
-    table = plan.table
-    stores = [column.store for column in plan.columns]
-    defaults = [(column.store, value) for column, value in plan.defaults if value is not None]
-    if not table.is_primary:
-        return Part(table.id, stores, [], [tuple(values) for _, values in kept], [], defaults)
-    places = [plan.columns.index(column) for column in table.keys]
-    kinds = [column.type for column in table.keys]
-    widths = any(kind.storage in ("TEXT", "BLOB") for kind in kinds) or len(kinds) > 7
-    merge = plan.columns.index(plan.merge) if plan.merge else None
-    single = places[0] if len(places) == 1 else None
-    last = {}
-    for operation, values in kept:
-        key = values[single] if single is not None else tuple(values[place] for place in places)
-        if merge is not None and operation == 0 and (old := last.get(key)) and old[0] == 0:
-            if old[1][merge] is not None and (values[merge] is None or values[merge] < old[1][merge]):
-                continue
-        last[key] = (operation, values)
-    if widths:
-        for key in last:
-            if encoded_key_length(kinds, (key,) if single is not None else key) > LONGEST_KEY:
-                raise LoadError("primary key size exceed the limit.")
-    upserts = [tuple(values) for operation, values in last.values() if operation == 0]
-    deletes = [(key,) if single is not None else key for key, (operation, _) in last.items() if operation == 1]
-    if plan.is_partial:
-        check_absent(plan, upserts)
-    return Part(table.id, stores, [column.store for column in table.keys], upserts, deletes, defaults,
-                plan.merge.store if plan.merge else None)
+class Fold:
+    """Keeps one operation a key: the last, or with a merge condition the last of the greatest."""
+
+    def __init__(self, plan):
+        self.plan, table = plan, plan.table
+        self.stores = [column.store for column in plan.columns]
+        self.kinds = [column.type for column in table.keys]
+        self.places = [plan.columns.index(column) for column in table.keys] if table.is_primary else []
+        self.merge = plan.columns.index(plan.merge) if plan.merge else None
+        self.last, self.rows = {}, []
+
+    def add(self, rows):
+        if not self.places:
+            self.rows += [tuple(values) for _, values in rows]
+            return
+        last, places, merge = self.last, self.places, self.merge
+        single = places[0] if len(places) == 1 else None
+        for operation, values in rows:
+            key = values[single] if single is not None else tuple(values[place] for place in places)
+            if merge is not None and operation == 0 and (old := last.get(key)) and old[0] == 0:
+                if old[1][merge] is not None and (values[merge] is None or values[merge] < old[1][merge]):
+                    continue
+            last[key] = (operation, values)
+
+    def part(self):
+        plan, table = self.plan, self.plan.table
+        defaults = [(column.store, value) for column, value in plan.defaults if value is not None]
+        if not self.places:
+            return Part(table.id, self.stores, [], self.rows, [], defaults)
+        is_single = len(self.places) == 1
+        if any(kind.storage in ("TEXT", "BLOB") for kind in self.kinds) or len(self.kinds) > 7:
+            for key in self.last:
+                if encoded_key_length(self.kinds, (key,) if is_single else key) > LONGEST_KEY:
+                    raise LoadError("primary key size exceed the limit.")
+        upserts = [tuple(values) for operation, values in self.last.values() if operation == 0]
+        deletes = [(key,) if is_single else key for key, (operation, _) in self.last.items() if operation == 1]
+        if plan.is_partial:
+            check_absent(plan, upserts)
+        return Part(table.id, self.stores, [column.store for column in table.keys], upserts, deletes, defaults,
+                    plan.merge.store if plan.merge else None)
 
 
 def check_absent(plan, upserts):

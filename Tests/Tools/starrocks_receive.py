@@ -1,6 +1,8 @@
 """Takes a load's body from the connection and makes rows of it: the same for a load of its own and for one of a transaction."""
 import hashlib
+import re
 import time
+import zoneinfo
 
 from starrocks_apply import Part
 from starrocks_compression import FORMATS, NAMES, decompress
@@ -49,6 +51,7 @@ class Request:
         boolean(fields, "partial_update", "Invalid partial update flag format. Must be bool type")
         if fields.get("partial_update_mode", "row") not in ("row", "column", "auto"):
             raise LoadError(f"Test emulator: partial_update_mode is row, column or auto, not {fields['partial_update_mode']}.")
+        self.check_timezone()
         self.ratio = self.filter_ratio()
         if fields.get("content-encoding") and fields.get("compression"):
             raise LoadError("Only one of http header content-encoding and compression can be set")
@@ -70,6 +73,15 @@ class Request:
         if value < low:
             raise LoadError(message)
         return value
+
+    def check_timezone(self):
+        """No conversion of the types here depends on it; a wrong name is refused all the same."""
+        name = self.fields.get("timezone")
+        if name and not re.fullmatch(r"[+-](0\d|1[0-4]):[0-5]\d", name):
+            try:
+                zoneinfo.ZoneInfo(name)
+            except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+                raise LoadError(f"Unknown or incorrect time zone: '{name}'") from None
 
     def filter_ratio(self):
         text = self.fields.get("max_filter_ratio", "0")
@@ -157,8 +169,6 @@ class Request:
             self.error_url = self.emulator.keep_errors(outcome.errors)
         if outcome.total and outcome.filtered / outcome.total > self.ratio:
             raise LoadError("too many filtered rows")
-        if outcome.loaded == 0 and outcome.filtered == 0 and self.length:
-            pass
         self.check_exists(plan, outcome.part)
         return outcome
 

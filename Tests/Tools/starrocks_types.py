@@ -120,7 +120,7 @@ class Type:
 
     def read_float(self, text):
         try:
-            return negative_zero(struct.unpack("f", struct.pack("f", float(self.read_double(text))))[0])
+            return negative_zero(struct.unpack("<f", struct.pack("<f", float(self.read_double(text))))[0])
         except OverflowError:
             raise ValueError from None
 
@@ -328,7 +328,7 @@ def read_hex(text):
 def show_float(value, name="DOUBLE"):
     text = repr(value)
     if name == "FLOAT":
-        text = next(t for t in (f"{value:.{n}g}" for n in range(6, 10)) if struct.pack("f", float(t)) == struct.pack("f", value))
+        text = next(t for t in (f"{value:.{n}g}" for n in range(6, 10)) if struct.pack("<f", float(t)) == struct.pack("<f", value))
     if text.endswith(".0"):
         return text[:-2]
     return text
