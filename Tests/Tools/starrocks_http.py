@@ -66,7 +66,9 @@ class Handler(BaseHTTPRequestHandler):
         self.url = urllib.parse.urlsplit(self.path)
         self.parts = [urllib.parse.unquote(part) for part in self.url.path.split("/")[1:]]
         self.query = dict(urllib.parse.parse_qsl(self.url.query, keep_blank_values=True))
-        self.fields = {name.lower(): value.strip() for name, value in self.headers.items()}
+        # The back end takes a header's bytes as they are, and the front end reads them as UTF-8.
+        self.fields = {name.lower(): value.encode("latin-1", "replace").decode("utf-8", "replace").strip()
+                       for name, value in self.headers.items()}
         self.emulator.wait_while_paused()
         self.route()
 
