@@ -187,14 +187,30 @@ final class StarRocksTableWriter {
         return slice(from: range.upperBound, context) == nil
     }
 
-    /// What is announced of a slice.
+    /// What is announced of the next slice.
+    ///
+    /// It begins right before its first change: only so do rows of these versions tell that it was loaded. What is known to be
+    /// applied may be less, nothing after a start.
     func load(to last: UInt128, _ context: Context) -> StarRocksState.Load {
-        StarRocksState.Load(
+        let isStream = context.mode == .stream
+        return StarRocksState.Load(
             table: layout.ref,
             label: "",
-            from: context.mode == .stream ? applied : 0,
-            to: context.mode == .stream ? last : 0
+            from: isStream ? max(applied, firstVersion(context) - 1) : 0,
+            to: isStream ? last : 0
         )
+    }
+
+    /// The version of the first change that is not applied.
+    private func firstVersion(_ context: Context) -> UInt128 {
+        var index = context.batch.firstChange(ofTable: context.table)
+        while index != .max {
+            let change = context.batch.change(Int(index))
+            let version = context.batch.version(of: change).number
+            if version > applied { return version }
+            index = change.nextOfTable
+        }
+        return applied + 1
     }
 
     private func write(_ label: String, to last: UInt128, _ context: Context, _ fold: inout FoldIndex)
