@@ -4,7 +4,11 @@ A single-table transaction is begun, loaded and ended on the back end, to which 
 `transaction_type: multi` (from 4.0) is begun and ended on the front end itself, has no prepare, and takes loads of any table
 of its database.
 
+A single-table transaction takes bodies without a look at their rows: what is wrong with them is told by prepare or commit; and all
+its loads have the same headers (TransactionStreamLoadAction::_exec_plan_fragment, TransactionMgr::_commit_transaction).
+
 # Unverified:
+# - a load of a multi-table transaction tells at once what is wrong with its rows, and may have other headers than the one before
 # - the words for a transaction that is already ended
 # - statuses other than OK, FAILED, LABEL_ALREADY_EXISTS and TXN_NOT_EXISTS
 # - a multi-table transaction without a timeout header ends after 20 seconds, a single-table one after 600
@@ -13,6 +17,7 @@ import json
 import urllib.parse
 
 from starrocks_errors import Gone, LoadError
+from starrocks_receive import LOG_DIGEST, Request
 
 OPERATIONS = ("begin", "load", "prepare", "commit", "rollback")
 MULTI = "multi"
@@ -31,7 +36,10 @@ def answer(handler, reply, label=None):
 def failed(handler, error, status=None):
     if error.existing:
         return answer(handler, {"Status": "LABEL_ALREADY_EXISTS", "ExistingJobStatus": error.existing, "Message": error.message})
-    answer(handler, {"Status": status or "FAILED", "Message": error.message})
+    reply = {"Status": status or "FAILED", "Message": error.message}
+    if error.url:
+        reply["ErrorURL"] = error.url
+    answer(handler, reply)
 
 
 def check(handler, operation):
@@ -123,8 +131,6 @@ def begin(handler, db, label, kind):
 
 
 def load(handler, db, label):
-    from starrocks_receive import Request
-
     emulator, table = handler.emulator, handler.fields.get("table")
     if not table:
         raise LoadError("No table selected.")
@@ -141,11 +147,25 @@ def load(handler, db, label):
     handler.check_injected(("shutting-down", "running-txns"))
     request = Request(handler, db, table)
     plan = request.make_plan()
-    outcome = request.rows(plan, request.receive(handler.fault))
-    handler.check_injected(("too-many-versions", "close-channel", "fail"))
+    counts = json.loads(known["counts"])
+    if known["kind"] != MULTI:
+        form = {name: handler.fields.get(name, "") for name in LOG_DIGEST}
+        if counts.setdefault("form", form) != form:
+            raise LoadError("load request not equal last.")
+    body, total = request.receive(handler.fault), handler.entry["bytes"]
+    try:
+        outcome = request.rows(plan, body)
+        handler.check_injected(("too-many-versions", "close-channel", "fail"))
+    except LoadError as error:
+        error.url = error.url or getattr(request, "error_url", None)
+        if known["kind"] == MULTI:
+            raise
+        counts.setdefault("error", [error.message, error.url])
+        with emulator.store.write() as connection:
+            connection.execute("UPDATE sr_transaction SET counts = ? WHERE id = ?", (json.dumps(counts), known["id"]))
+        return loaded(handler, label, known["id"], total)
     with emulator.store.write() as connection:
         emulator.transactions.add_part(known["id"], outcome.part)
-        counts = json.loads(known["counts"])
         for name, value in (("total", outcome.total), ("loaded", outcome.loaded), ("filtered", outcome.filtered),
                             ("bytes", handler.entry["bytes"])):
             counts[name] = counts.get(name, 0) + value
@@ -153,9 +173,12 @@ def load(handler, db, label):
                            (json.dumps(counts), json.dumps(sorted({*tables, f"{db}.{table}"})), known["id"]))
     if handler.fault.get("do") == "reset-after-commit":
         handler.reset("reset after the load")
-    reply = {"Status": "OK", "Message": "", "Label": label, "TxnId": known["id"], "LoadBytes": handler.entry["bytes"],
-             "StreamLoadPlanTimeMs": 0, "ReceivedDataTimeMs": 0}
-    answer(handler, reply)
+    loaded(handler, label, known["id"], total)
+
+
+def loaded(handler, label, number, total):
+    answer(handler, {"Status": "OK", "Message": "", "Label": label, "TxnId": number, "LoadBytes": total, "StreamLoadPlanTimeMs": 0,
+                     "ReceivedDataTimeMs": 0})
 
 
 def end(handler, operation, db, label):
@@ -174,6 +197,9 @@ def end(handler, operation, db, label):
         return answer(handler, reply)
     if state == "ABORTED":
         raise LoadError(f"Can not {operation} ABORTED transaction {number}, label is {label}")
+    if (error := json.loads(known["counts"]).get("error")) and state == "PREPARE":
+        transactions.abort(number, error[0])
+        raise LoadError(error[0], url=error[1])
     if operation == "prepare":
         if state != "PREPARE":
             reply["Message"] = f"Transaction {number} has already prepared, label is {label}"
