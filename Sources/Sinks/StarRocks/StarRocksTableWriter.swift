@@ -20,6 +20,8 @@ final class StarRocksTableWriter {
     var row = RowBuffer()
     /// Copied rows of a table without a key, which have no other number.
     var copied: UInt64 = 0
+    /// Whether a copy has begun here: else copied rows are dead letters of an earlier one.
+    private(set) var isCopying = false
     /// The version up to which the table has the stream's changes.
     var applied: UInt128 = 0
     /// The version up to which it has some: the first part of a slice was committed, the last was not.
@@ -93,6 +95,7 @@ final class StarRocksTableWriter {
     /// Forgets what the table was before it was emptied.
     func beginCopy() {
         copied = 0
+        isCopying = true
         applied = 0
         uncertain = 0
     }
