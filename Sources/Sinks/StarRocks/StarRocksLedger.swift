@@ -35,6 +35,10 @@ final class StarRocksLedger {
             if try state.isUnused(attempted, deadline: deadline), try state.store(position, deadline: deadline) {
                 stored = position
                 unsettled = position.loads
+                // What commits behind a position has its commit record there, or later.
+                if let end = position.position?.endLSN, end.rawValue > 0 {
+                    state.applied = RowVersion(commitLSN: end, ordinal: 0).number - 1
+                }
                 return
             }
             // Another write had it: it may have been one of the position.

@@ -17,6 +17,10 @@ final class StarRocksState {
     let labelPrefix: String
     /// What stands in keys for the pipeline's name, which may be longer than a key.
     private let id: String
+    /// The version up to which all tables have the stream's changes, as the position says that was stored at the start.
+    ///
+    /// The stream may begin before: a write of the position by a daemon that is gone can come to its end while the next starts.
+    var applied: UInt128 = 0
 
     /// A load that was announced.
     struct Load: Equatable {

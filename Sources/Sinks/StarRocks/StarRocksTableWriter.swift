@@ -124,6 +124,7 @@ final class StarRocksTableWriter {
     func slice(from place: Int, _ context: Context) -> Slice? {
         let batch = context.batch
         let isStream = context.mode == .stream
+        if isStream { applied = max(applied, context.state.applied) }
         var index = batch.firstChange(ofTable: context.table)
         var first = -1
         var end = 0
