@@ -122,16 +122,15 @@ extension Integration {
             try rig.rig.sql("CREATE TABLE public.long (id int PRIMARY KEY, v text)")
             try rig.rig.startStreaming()
             try rig.rig.sql(
-                "INSERT INTO public.long SELECT i, CASE i WHEN 7 THEN repeat('ä', 600000) ELSE 'v' END FROM generate_series(1, 20) i"
+                "INSERT INTO public.long SELECT i, CASE i WHEN 7 THEN repeat('ä', 600000) ELSE 'v' END FROM generate_series(1, 8) i"
             )
-            try insertBad(rig)
             try rig.rig.catchUp(within: .seconds(60))
-            #expect(try rig.query("SELECT count(*) FROM `long`") == [["19"]])
-            #expect(try DeadLetterTests.list(rig.daemon).count == 4)
+            #expect(try rig.query("SELECT count(*) FROM `long`") == [["7"]])
+            #expect(try DeadLetterTests.list(rig.daemon).count == 1)
             let pieces = try rig.query(
                 "SELECT number, count(*) FROM dbmazz_dead_letter GROUP BY number ORDER BY number"
             )
-            #expect(pieces.count == 4 && pieces.contains { Int($0[1] ?? "") ?? 0 > 1 }, "\(pieces)")
+            #expect(pieces.count == 1 && Int(pieces[0][1] ?? "") ?? 0 > 1, "\(pieces)")
             try rig.rig.stopDaemon()
             let shown = try rig.daemon.command("dlq", "show", "1")
             #expect(shown.output.contains(String(repeating: "ä", count: 600_000)), "\(shown.output.prefix(300))")

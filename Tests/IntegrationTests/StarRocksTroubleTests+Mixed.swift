@@ -92,7 +92,7 @@ extension Integration.StarRocksTroubleTests {
             #expect(violations == [], name)
         }
         print("\(reached) of 18 rounds were broken off")
-        #expect(reached > 4)
+        #expect(reached > 2)
         try rig.rig.stopDaemon()
     }
 }
