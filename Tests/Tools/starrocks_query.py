@@ -106,6 +106,9 @@ class Engine:
             return self.define(first, words, db)
         if first in ("INSERT", "UPDATE", "DELETE"):
             return Result(affected=self.changes.run(self.parse(sql), session, db))
+        if first == "SYNC":
+            # https://docs.starrocks.io/docs/sql-reference/sql-statements/cluster-management/nodes_processes/SYNC
+            return Result()
         words.place = 0
         words.fail()
 

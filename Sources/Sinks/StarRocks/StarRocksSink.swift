@@ -150,8 +150,27 @@ public final class StarRocksSink: Sink {
         for table in tables {
             guard let writer = writers[table.ref] else { throw notSetUp(table.ref) }
             writer.beginCopy()
-            try database.run("TRUNCATE TABLE \(writer.layout.name)", operation: "empty table", table: table.ref)
+            try empty(writer.layout)
         }
+    }
+
+    /// Removes all rows by a statement that leaves those of the copy alone, should it get to run later than expected.
+    ///
+    /// TRUNCATE would not: a daemon that was killed may have sent it, and the copy that follows would lose rows.
+    private func empty(_ layout: StarRocksLayout) throws(SinkError) {
+        let operation = "empty table"
+        let column = AuditColumn.version.rawValue
+        let rows = try database.rows(
+            "SELECT count(*), max(\(column)) FROM \(layout.name)",
+            operation: operation,
+            table: layout.ref
+        )
+        guard let row = rows.first, row.count == 2, row[0] != "0" else { return }
+        try database.run(
+            "DELETE FROM \(layout.name) WHERE \(column) <= \(row[1] ?? "0") OR \(column) IS NULL",
+            operation: operation,
+            table: layout.ref
+        )
     }
 
     /// Stores the consistent point of the tables, then the position if one is given.
