@@ -26,6 +26,20 @@ final class StarRocksDatabase {
         }
     }
 
+    /// The only row of a result by the names of its columns, for statements whose columns change with the version.
+    func row(_ statement: String, operation: String, table: TableRef) throws(SinkError) -> [(String, String)] {
+        try perform(operation, table) { (connection, deadline) throws(MySQLError) in
+            var fields: [(String, String)] = []
+            try connection.query(statement, deadline: deadline) { row in
+                fields = row.columns.indices.map { index in
+                    let text = row.withBytes(index) { $0.map { String(decoding: $0, as: UTF8.self) } ?? "" }
+                    return (row.columns[index].name, text)
+                }
+            }
+            return fields
+        }
+    }
+
     /// Calls `row` with each row of a result, and `restart` before the first, each time that the query is sent.
     func read(
         _ statement: String,

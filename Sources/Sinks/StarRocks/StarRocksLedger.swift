@@ -159,9 +159,7 @@ final class StarRocksLedger {
 
     /// The row that a transaction will write, once all that a batch has is in it.
     ///
-    /// - Parameters:
-    ///   - position: what the batch earns; nil where its unit goes on.
-    ///   - applied: what tables have then, where the unit goes on.
+    /// `position` is what the batch earns, nil where its unit goes on; `applied` then says what its tables have.
     func next(_ position: SourcePosition?, applied: [StarRocksState.Load]) -> StarRocksState.Position {
         var next = stored
         next.revision = attempted + 1
@@ -176,11 +174,7 @@ final class StarRocksLedger {
         return next
     }
 
-    /// Runs a transaction of loads under the label of the row's revision, which is written in it.
-    ///
-    /// - Parameters:
-    ///   - next: the row.
-    ///   - body: adds loads.
+    /// Runs a transaction of loads under the label of the row's revision, and writes that row in it.
     func transact(
         _ next: StarRocksState.Position,
         deadline: ContinuousClock.Instant,

@@ -185,7 +185,9 @@ public final class StarRocksSink: Sink {
     // MARK: Stream
 
     /// Reads the pipeline's position.
-    public func durablePosition() async throws(SinkError) -> SourcePosition? { try ledger?.read(deadline: .now + .seconds(60)) }
+    public func durablePosition() async throws(SinkError) -> SourcePosition? {
+        try ledger?.read(deadline: .now + .seconds(60))
+    }
 
     /// Loads the batch's rows, table by table; with the unit's last batch, moves the position behind them.
     public func writeBatch(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) -> SinkResult {

@@ -55,7 +55,8 @@ struct StarRocksSlice {
         let isSoft = writer.deleteMode == .soft
         let isReplay = context.mode == .replay
         var rows: [Row] = []
-        let isSimple = fold.runEnds.isEmpty
+        let isSimple =
+            fold.runEnds.isEmpty
             && !fold.items.contains { $0.outcome == .changeKey || $0.outcome == .truncate }
         let isComplete = isSimple && !fold.items.contains { Self.isIncomplete($0, isSoft, batch) }
         if isSimple {

@@ -63,13 +63,7 @@ struct StarRocksStoredRows {
 
     init() {}
 
-    /// Reads the rows of these keys.
-    ///
-    /// - Parameters:
-    ///   - keys: which.
-    ///   - columns: indexes of the source's columns to read besides the key.
-    ///   - layout: the table.
-    ///   - database: the server.
+    /// Reads the rows of these keys; `columns` are indexes of the source's columns to read besides.
     init(
         _ keys: [StarRocksKey],
         columns: [Int],
@@ -171,7 +165,8 @@ struct StarRocksBag {
                 table: layout.ref
             )
             for row in rows {
-                guard row.count == 2, let hash = row[0].flatMap({ UInt128($0) }), let id = row[1].flatMap({ UInt128($0) })
+                guard row.count == 2, let hash = row[0].flatMap({ UInt128($0) }),
+                    let id = row[1].flatMap({ UInt128($0) })
                 else { continue }
                 ids[hash, default: []].append(id)
             }

@@ -149,7 +149,10 @@ final class StarRocksTableWriter {
 
     /// Writes what the batch has of the table.
     ///
-    /// - Parameter announced: the label of the first slice, if that was announced before.
+    /// - Parameters:
+    ///   - context: what, and for whom.
+    ///   - fold: folds changes.
+    ///   - announced: the label of the first slice, if that was announced before.
     /// - Throws: a permanent error that names every change refused.
     func write(_ context: Context, _ fold: inout FoldIndex, announced: String?) throws(SinkError) {
         // A rehearsal leaves nothing that a later slice could read back, and the batch is narrowed by whoever asks for it.
@@ -254,7 +257,7 @@ final class StarRocksTableWriter {
 
     /// Encodes rows and sends them, with separators that are in none of their values.
     ///
-    /// - Parameter rows: appends them, and tells how many.
+    /// The closure appends them, perhaps more than once, and tells how many there are.
     func write(
         present: [Int],
         hasOperation: Bool,
