@@ -28,6 +28,14 @@ extension Integration {
             _ = try shell.load("example2.csv", "table1", label: "123")
             #expect(try shell.server.violations().contains { $0.hasPrefix("labelReuse: 123") })
             #expect(try shell.load("example1.csv", "table1", label: "a.b").message.hasPrefix("Label format error."))
+            // Where the body is asked for all the same, its own bytes are compared, not its headers alone.
+            try shell.server.reset()
+            try shell.server.control("POST", "/settings", "{\"read_body_on_reuse\": true}")
+            #expect(try shell.load("example1.csv", "table1", label: "123").status == "Label Already Exists")
+            #expect(try shell.server.violations() == [])
+            try shell.file("example3.csv", "1,Lily,23\n2,Rose,23\n3,Alice,24\n4,Julia,26\n")
+            #expect(try shell.load("example3.csv", "table1", label: "123").status == "Label Already Exists")
+            #expect(try shell.server.violations() == ["labelReuse: 123 came with other bytes before"])
             let long = String(repeating: "x", count: 129)
             #expect(try shell.load("example1.csv", "table1", label: long).status == "Fail")
             // Without a label the server makes one up.

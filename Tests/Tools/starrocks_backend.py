@@ -194,6 +194,8 @@ class BackEnd(Handler):
             reply[name] = 0
         if request is not None and getattr(request, "error_url", None):
             reply["ErrorURL"] = request.error_url
+            if self.fields.get("log_rejected_record_num", "0") != "0":
+                reply["RejectedRecordPath"] = f"/storage/rejected_record/{self.fields.get('label', '')}/{self.number}"
         self.entry["reply"] = result.status
         self.entry["outcome"] = self.entry.get("outcome") or result.message
         self.entry["message"] = result.message

@@ -63,29 +63,29 @@ class Format:
     def quoted(self, text):
         if text and not text.endswith(self.delimiter):
             text += self.delimiter
-        row, end, begin = [], 0, 0
+        row, end, begin, size = [], 0, 0, len(text)
         separator, doubled, single, escape = self.separator, self.enclose * 2, self.enclose, self.escape
-        size, match_field = len(text), self.pattern.match
         while end < size:
-            match = None if self.trim else match_field(text, end)
-            if match is None:
-                # An odd field: the row is read as the BE reads it.
+            for match in self.pattern.finditer(text, end) if not self.trim else ():
+                if match.start() != end:
+                    break
+                end = match.end()
+                quoted, plain, mark = match.groups()
+                if quoted is None:
+                    row.append(plain)
+                elif escape and escape in quoted:
+                    row.append(self.escapes.sub(lambda m: m[1] if m[1] is not None else single, quoted))
+                else:
+                    row.append(quoted.replace(doubled, single))
+                if mark != separator:
+                    # An empty line is no row; an empty quoted field is one.
+                    if len(row) > 1 or row[0] or quoted is not None:
+                        yield row
+                    row, begin = [], end
+            if end < size:
+                # An odd field: its row is read as the BE reads it.
                 row, end = self.machine(text, begin)
                 if row:
-                    yield row
-                row, begin = [], end
-                continue
-            end = match.end()
-            quoted, plain, mark = match.groups()
-            if quoted is None:
-                row.append(plain)
-            elif escape and escape in quoted:
-                row.append(self.escapes.sub(lambda m: m[1] if m[1] is not None else single, quoted))
-            else:
-                row.append(quoted.replace(doubled, single))
-            if mark != separator:
-                # An empty line is no row; an empty quoted field is one.
-                if len(row) > 1 or row[0] or quoted is not None:
                     yield row
                 row, begin = [], end
 

@@ -1,15 +1,14 @@
 """CREATE TABLE and column definitions in StarRocks' grammar, with StarRocks' rules.
 
 # Unverified:
-# - the words for key columns that are not first, for types that may not be keys, for NOT NULL without default in ADD COLUMN
-# - a primary key column without NULL or NOT NULL is NOT NULL
+# - the words for types that may not be duplicate keys, and for NOT NULL without default in ADD COLUMN
 # - DISTRIBUTED BY of a primary key table has to be of key columns
 """
 from starrocks_errors import SqlError
 from starrocks_types import OutOfRange, parse_type
 
-KEY_TYPES = {"BOOLEAN", "TINYINT", "SMALLINT", "INT", "BIGINT", "LARGEINT", "VARCHAR", "CHAR", "DATE", "DATETIME"}
-DUPLICATE_KEY_TYPES = KEY_TYPES | {"DECIMAL"}
+KEY_TYPES = {"BOOLEAN", "TINYINT", "SMALLINT", "INT", "BIGINT", "LARGEINT", "VARCHAR", "DATE", "DATETIME"}
+DUPLICATE_KEY_TYPES = KEY_TYPES | {"CHAR", "DECIMAL"}
 RESERVED = {"__op", "__row"}
 # CreateTable's properties and the version from which each is known.
 PROPERTIES = {
@@ -25,7 +24,7 @@ AVAILABLE_BACKENDS = 3
 
 
 def analyzing(message, code=1064):
-    return SqlError(code, f"Getting analyzing error. Detail message: {message}")
+    return SqlError(code, f"Getting analyzing error. Detail message: {message.removesuffix('.')}.")
 
 
 def column(words, is_primary_default=None):
@@ -151,7 +150,7 @@ def set_keys(table, keys):
         kind = parse_type(spec["type"])
         if spec["key"]:
             if is_primary and kind.name not in KEY_TYPES:
-                raise analyzing(f"Invalid primary key column '{spec['name']}': primary key can not be of type {kind.name}.")
+                raise analyzing(f"primary key column[{spec['name']}] type not supported: {kind.text()}")
             if not is_primary and kind.name not in DUPLICATE_KEY_TYPES:
                 raise analyzing(f"Invalid data type of key column '{spec['name']}': '{kind.name}'.")
             if is_primary and spec["nullable"]:

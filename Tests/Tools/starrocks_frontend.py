@@ -1,11 +1,12 @@
 """The front end's HTTP port: sends loads on to the back end without reading them, and knows the states of labels.
 
 # Unverified:
-# - a user without INSERT gets 401, as for a wrong password
+# - the words for a user who may not ask for a label's state
+# - a path or a method that is none gets 404
 """
 import urllib.parse
 
-from starrocks_errors import Gone, LoadError
+from starrocks_errors import Gone
 from starrocks_http import Handler
 from starrocks_transaction_api import handle_on_front_end
 from starrocks_users import basic
@@ -98,6 +99,3 @@ class FrontEnd(Handler):
     def base_failed(self, message):
         self.entry["outcome"] = message
         self.answer_json({"status": "FAILED", "code": "1", "msg": message, "message": message}, close=False)
-
-
-__all__ = ["FrontEnd", "LoadError"]

@@ -136,11 +136,12 @@ class Decoder:
             operations = [0 if text == "0" else 1 for text in column]
         values = []
         for source, read, column in self.plan.outputs:
-            if source is None:
-                return None
             try:
-                read_column = column.type.read_column if read == column.type.read else column.type.read_column_base64
-                found = read_column(fields[source])
+                if source is None:
+                    found = [read(row) for row in rows]
+                else:
+                    read_column = column.type.read_column if read == column.type.read else column.type.read_column_base64
+                    found = read_column(fields[source])
             except ValueError:
                 return None
             if not column.is_nullable and None in found:

@@ -104,7 +104,8 @@ class Plan:
 
 
 def reader(kind, version):
-    if kind.name == "VARBINARY" and version >= (3, 1, 0):
+    # StarRocks/starrocks pull request 26911, which was not taken back into 3.1; the documents still say hex.
+    if kind.name == "VARBINARY" and version >= (3, 2, 0):
         return kind.read_varbinary_base64
     return kind.read
 

@@ -58,6 +58,8 @@ class Request:
         self.compression = FORMATS[self.format]
         named = (fields.get("content-encoding") or fields.get("compression") or "").lower()
         if named:
+            if self.emulator.version < (3, 2, 7):
+                raise LoadError("Test emulator: compression and Content-Encoding are known from 3.2.7 on.")
             if named not in NAMES:
                 raise LoadError(f"Unsupported compression algorithm {named}")
             self.compression = named
@@ -109,8 +111,9 @@ class Request:
     def receive(self, fault):
         """The body's bytes, asked for with 100 Continue; Gone where the client goes away."""
         handler = self.handler
-        handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        handler.wfile.flush()
+        if self.fields.get("expect", "").lower() == "100-continue":
+            handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            handler.wfile.flush()
         if fault.get("do") == "reset-before-body":
             handler.reset("reset before the body")
         parts, total = [], 0

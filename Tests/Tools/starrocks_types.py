@@ -49,6 +49,14 @@ def byte_length(text):
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))
 
 
+def no_constant(_):
+    raise ValueError
+
+
+READ_JSON = json.JSONDecoder(parse_constant=no_constant).decode
+WRITE_JSON = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
+
+
 def negative_zero(value):
     return MINUS_ZERO if value == 0 and str(value).startswith("-") else value
 
@@ -187,7 +195,7 @@ class Type:
         return self.limited(read_hex(text.lstrip(" \t")))
 
     def read_varbinary_base64(self, text):
-        """What the BE does from 3.1 on: base64 where it is base64, the field's own bytes where it is not."""
+        """What the BE does from 3.2 on: base64 where it is base64, the field's own bytes where it is not."""
         text = text.lstrip(" \t")
         if not text:
             return b""
@@ -319,7 +327,7 @@ class Type:
 
 
 def read_hex(text):
-    """The BE's hex of 3.0, and to_binary(x, 'hex')."""
+    """The BE's hex before 3.2, and to_binary(x, 'hex')."""
     if len(text) % 2 or not re.fullmatch(r"[0-9A-Fa-f]*", text):
         raise ValueError
     return bytes.fromhex(text)
@@ -337,16 +345,12 @@ def show_float(value, name="DOUBLE"):
 def normal_json(text):
     """JSON as StarRocks shows it: a blank behind commas and colons, numbers in their shortest form."""
     try:
-        value = json.loads(text, parse_constant=no_constant)
+        value = READ_JSON(text)
         if ODD_JSON.search(text):
             value = plain_numbers(value)
     except (ValueError, RecursionError):
         raise ValueError from None
-    return json.dumps(value, ensure_ascii=False)
-
-
-def no_constant(_):
-    raise ValueError
+    return WRITE_JSON(value)
 
 
 def plain_numbers(value):
