@@ -255,14 +255,8 @@ class Fold:
                     raise LoadError("primary key size exceed the limit.")
         upserts = [tuple(values) for operation, values in self.last.values() if operation == 0]
         deletes = [(key,) if is_single else key for key, (operation, _) in self.last.items() if operation == 1]
-        if plan.is_partial:
-            check_absent(plan, upserts)
         return Part(table.id, self.stores, [column.store for column in table.keys], upserts, deletes, defaults,
                     plan.merge.store if plan.merge else None)
-
-
-def check_absent(plan, upserts):
-    plan.must_exist = [column for column, value in plan.defaults if value is None and not column.is_nullable] if upserts else []
 
 
 def json_rows(text, headers, plan):

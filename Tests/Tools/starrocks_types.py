@@ -247,6 +247,12 @@ class Type:
             part = part[1:-1].replace('""', '"')
         return self.read(part)
 
+    def zero(self):
+        """What stands for no value in a column that is NOT NULL."""
+        texts = {"VARCHAR": "", "CHAR": "", "VARBINARY": "", "DATE": "0000-01-01", "DATETIME": "0000-01-01 00:00:00", "JSON": "null",
+                 "ARRAY": "[]"}
+        return self.read(texts.get(self.name, "0"))
+
     # Showing: what the text protocol sends
 
     def show(self, value):
