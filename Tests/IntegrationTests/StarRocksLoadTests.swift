@@ -79,6 +79,13 @@ extension Integration {
             #expect(
                 try shell.server.violations() == ["zeroFilled: a partial update made a row of table1 without score"]
             )
+            // The last of a key's operations is all that happens: what is deleted and written in one load was never gone.
+            try shell.file("r.csv", "105,Nobody,1\n105,Somebody,0\n")
+            let revival = "-H partial_update:true -H 'columns: id, name, __op'"
+            try shell.server.query("UPDATE test_db.table1 SET score = 9 WHERE id = 105")
+            #expect(try shell.load("r.csv", "table1", label: "r", revival).status == "Success")
+            #expect(try shell.rows("table1") == ["101|Terry|100", "105|Somebody|9"])
+            #expect(try shell.server.violations().last?.hasPrefix("revived: 1 rows") == true)
             try shell.server.query("DELETE FROM test_db.table1 WHERE id = 105")
             #expect(
                 try shell.load("g.csv", "table1", "-H 'columns: id, name'").message

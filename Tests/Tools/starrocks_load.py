@@ -220,7 +220,11 @@ def visible(text):
 
 
 class Fold:
-    """Keeps one operation a key: the last, or with a merge condition the last of the greatest."""
+    """Keeps one operation a key, as the memtable does: the last, or with a merge condition the last of the greatest.
+
+    So a delete that an upsert of the same load follows never happens: in a partial update the columns that the load does not
+    have keep what they were before the delete. The plan counts such rows.
+    """
 
     def __init__(self, plan):
         self.plan, table = plan, plan.table
@@ -241,6 +245,8 @@ class Fold:
             if merge is not None and operation == 0 and (old := last.get(key)) and old[0] == 0:
                 if old[1][merge] is not None and (values[merge] is None or values[merge] < old[1][merge]):
                     continue
+            if self.plan.is_partial and operation == 0 and last.get(key, (0,))[0] == 1:
+                self.plan.revived += 1
             last[key] = (operation, values)
 
     def part(self):

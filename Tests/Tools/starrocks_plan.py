@@ -29,7 +29,7 @@ class Plan:
         if is_json and table.is_primary and "__op" not in [name.lower() for name, _ in items]:
             # A JSON object may say its operation without a word in the header.
             names = names + ["__op"]
-        self.names, self.zero_filled = names, []
+        self.names, self.zero_filled, self.revived = names, [], 0
         arguments = {a.lower() for e in expressions.values() for a in e.arguments}
         self.operation_source = next((i for i, n in enumerate(names) if n.lower() == "__op"), None)
         self.operation = expressions.pop("__op", None)

@@ -100,6 +100,9 @@ class Engine:
             return Result()
         if first == "SHOW":
             return self.show.run(words, session, db)
+        if first == "ADMIN" and words.take("SHOW", "FRONTEND", "CONFIG"):
+            self.require("ALL", "*", None)
+            return self.show.config(words)
         if first in ("DESC", "DESCRIBE"):
             return self.show.describe(*words.qualified(db))
         if first in ("CREATE", "DROP", "TRUNCATE", "ALTER"):
@@ -197,6 +200,8 @@ class Engine:
         words.expect("TABLE")
         is_optional = words.take("IF", "NOT", "EXISTS")
         database, name = words.qualified(db)
+        if words.peek("LIKE") or words.peek("AS"):
+            raise SqlError(1064, "Test emulator: CREATE TABLE LIKE and AS are not supported.")
         self.check_new(database, name, "CREATE TABLE")
         spec = create_table(words, database, self.emulator.version)
         with self.store.write() as connection:

@@ -172,6 +172,9 @@ class Request:
             self.error_url = self.emulator.keep_errors(outcome.errors)
         if outcome.total and outcome.filtered / outcome.total > self.ratio:
             raise LoadError("too many filtered rows")
+        if plan.revived:
+            self.emulator.log.violation(self.handler.entry, f"revived: {plan.revived} rows deleted and partially updated in one load of "
+                                                            f"{self.table} keep their old columns")
         self.check_filled(plan, outcome.part)
         return outcome
 

@@ -125,6 +125,12 @@ class Show:
             words.fail()
         return self.result(ALTER_COLUMNS, rows)
 
+    def config(self, words):
+        """ADMIN SHOW FRONTEND CONFIG [LIKE 'pattern'], of what the emulator has."""
+        settings, names = self.engine.emulator.settings, ("Key", "AliasNames", "Value", "Type", "IsMutable", "Comment")
+        known = ("label_keep_max_num", "label_keep_max_second", "max_running_txn_num_per_db")
+        return self.filtered(words, names, [[name, "[]", str(settings[name]), "int", "true", ""] for name in known])
+
     def describe(self, database, name):
         table = self.engine.find(database, name)
         rows = [[item.name, item.type.text(), "YES" if item.is_nullable else "NO", "true" if item.is_key else "false", item.default, ""]
