@@ -1,4 +1,5 @@
 """The port by which tests command the emulator and ask what it saw; no client of StarRocks ever comes here."""
+
 import json
 import urllib.parse
 from http.server import BaseHTTPRequestHandler
@@ -94,8 +95,11 @@ class Control(BaseHTTPRequestHandler):
         if path == "requests":
             return emulator.log.read()
         if path == "violations":
-            return [{"n": e["n"], "kind": e["kind"], "url": e.get("url"), "violation": v}
-                    for e in emulator.log.entries() for v in e.get("violations", [])]
+            return [
+                {"n": e["n"], "kind": e["kind"], "url": e.get("url"), "violation": v}
+                for e in emulator.log.entries()
+                for v in e.get("violations", [])
+            ]
         if path == "settings":
             return emulator.settings.all()
         if path == "labels":

@@ -4,6 +4,7 @@
 # - the words for types that may not be duplicate keys, and for NOT NULL without default in ADD COLUMN
 # - DISTRIBUTED BY of a primary key table has to be of key columns
 """
+
 from starrocks_errors import SqlError
 from starrocks_types import OutOfRange, parse_type
 
@@ -12,13 +13,32 @@ DUPLICATE_KEY_TYPES = KEY_TYPES | {"CHAR", "DECIMAL"}
 RESERVED = {"__op", "__row"}
 # CreateTable's properties and the version from which each is known.
 PROPERTIES = {
-    "replication_num": (2, 0), "enable_persistent_index": (2, 3), "storage_medium": (2, 0), "storage_cooldown_time": (2, 0),
-    "storage_cooldown_ttl": (3, 0), "bloom_filter_columns": (2, 0), "colocate_with": (2, 0), "in_memory": (2, 0),
-    "replicated_storage": (2, 5), "write_quorum": (2, 5), "compression": (2, 2), "light_schema_change": (9, 9),
-    "persistent_index_type": (3, 1), "primary_index_cache_expire_sec": (3, 0), "bucket_size": (3, 2), "fast_schema_evolution": (3, 2),
-    "partition_live_number": (2, 5), "foreign_key_constraints": (3, 0), "unique_constraints": (3, 0), "datacache.enable": (3, 0),
-    "storage_volume": (3, 1), "labels.location": (3, 3), "mutable_bucket_num": (3, 3), "flat_json.enable": (4, 0),
-    "file_bundling": (4, 0), "base_compaction_forbidden_time_ranges": (3, 3),
+    "replication_num": (2, 0),
+    "enable_persistent_index": (2, 3),
+    "storage_medium": (2, 0),
+    "storage_cooldown_time": (2, 0),
+    "storage_cooldown_ttl": (3, 0),
+    "bloom_filter_columns": (2, 0),
+    "colocate_with": (2, 0),
+    "in_memory": (2, 0),
+    "replicated_storage": (2, 5),
+    "write_quorum": (2, 5),
+    "compression": (2, 2),
+    "light_schema_change": (9, 9),
+    "persistent_index_type": (3, 1),
+    "primary_index_cache_expire_sec": (3, 0),
+    "bucket_size": (3, 2),
+    "fast_schema_evolution": (3, 2),
+    "partition_live_number": (2, 5),
+    "foreign_key_constraints": (3, 0),
+    "unique_constraints": (3, 0),
+    "datacache.enable": (3, 0),
+    "storage_volume": (3, 1),
+    "labels.location": (3, 3),
+    "mutable_bucket_num": (3, 3),
+    "flat_json.enable": (4, 0),
+    "file_bundling": (4, 0),
+    "base_compaction_forbidden_time_ranges": (3, 3),
 }
 AVAILABLE_BACKENDS = 3
 
@@ -48,7 +68,10 @@ def column(words, is_primary_default=None):
             default(words, spec, kind)
         elif words.take("COMMENT"):
             spec["comment"] = words.text()
-        elif any(words.peek(word) for word in ("SUM", "MAX", "MIN", "REPLACE", "REPLACE_IF_NOT_NULL", "AUTO_INCREMENT", "AS", "CHARSET")):
+        elif any(
+            words.peek(word)
+            for word in ("SUM", "MAX", "MIN", "REPLACE", "REPLACE_IF_NOT_NULL", "AUTO_INCREMENT", "AS", "CHARSET")
+        ):
             raise SqlError(1064, f"Test emulator: {words.tokens[words.place].value} of a column is not supported.")
         else:
             break
@@ -93,7 +116,15 @@ def create_table(words, db, version):
         if not words.take(","):
             break
     words.expect(")")
-    table = {"kind": "table", "columns": columns, "comment": "", "properties": {}, "order": [], "distribute": None, "buckets": 0}
+    table = {
+        "kind": "table",
+        "columns": columns,
+        "comment": "",
+        "properties": {},
+        "order": [],
+        "distribute": None,
+        "buckets": 0,
+    }
     model, keys = "DUP_KEYS", None
     if words.take("ENGINE"):
         words.take("=")
@@ -143,8 +174,10 @@ def set_keys(table, keys):
         if key.lower() not in names:
             raise analyzing(f"Key column({key}) doesn't exist.")
     if [key.lower() for key in keys] != names[: len(keys)]:
-        raise analyzing("Key columns must be the first few columns of the schema and the order  of the key columns must be consistent "
-                        "with the order of the schema.")
+        raise analyzing(
+            "Key columns must be the first few columns of the schema and the order  of the key columns must be consistent "
+            "with the order of the schema."
+        )
     for index, spec in enumerate(columns):
         spec["key"] = index < len(keys)
         kind = parse_type(spec["type"])
@@ -204,8 +237,10 @@ def check_properties(properties, version):
     if not number.isdigit() or int(number) < 1:
         raise analyzing("Replication num should larger than 0")
     if int(number) > AVAILABLE_BACKENDS:
-        raise analyzing("Table replication num should be less than or equal to the number of available BE nodes. You can change this "
-                        "default by setting the replication_num table properties. Current alive backend is [10001,10002,10003]. ")
+        raise analyzing(
+            "Table replication num should be less than or equal to the number of available BE nodes. You can change this "
+            "default by setting the replication_num table properties. Current alive backend is [10001,10002,10003]. "
+        )
     for name in ("enable_persistent_index", "fast_schema_evolution", "replicated_storage"):
         if properties.get(name, "true").lower() not in ("true", "false"):
             raise analyzing(f"Invalid value for property {name}: {properties[name]}")

@@ -3,6 +3,7 @@
 # Unverified:
 # - the types in a result's head: LARGEINT, JSON and ARRAY are sent as strings
 """
+
 import asyncio
 import hashlib
 import logging
@@ -24,9 +25,19 @@ from mysql_mimic.variables import GlobalVariables, SessionVariables
 
 from starrocks_errors import SqlError
 
-KINDS = {"BOOLEAN": ColumnType.TINY, "TINYINT": ColumnType.TINY, "SMALLINT": ColumnType.SHORT, "INT": ColumnType.LONG,
-         "BIGINT": ColumnType.LONGLONG, "FLOAT": ColumnType.FLOAT, "DOUBLE": ColumnType.DOUBLE, "DECIMAL": ColumnType.NEWDECIMAL,
-         "DATE": ColumnType.DATE, "DATETIME": ColumnType.DATETIME, "VARBINARY": ColumnType.BLOB}
+KINDS = {
+    "BOOLEAN": ColumnType.TINY,
+    "TINYINT": ColumnType.TINY,
+    "SMALLINT": ColumnType.SHORT,
+    "INT": ColumnType.LONG,
+    "BIGINT": ColumnType.LONGLONG,
+    "FLOAT": ColumnType.FLOAT,
+    "DOUBLE": ColumnType.DOUBLE,
+    "DECIMAL": ColumnType.NEWDECIMAL,
+    "DATE": ColumnType.DATE,
+    "DATETIME": ColumnType.DATETIME,
+    "VARBINARY": ColumnType.BLOB,
+}
 MAX_LOGGED = 2000
 
 
@@ -140,9 +151,15 @@ class Session(BaseSession):
         self.affected = result.affected
         if not result.columns:
             return None
-        columns = [ResultColumn(name, KINDS.get(kind.name, ColumnType.VAR_STRING) if kind else ColumnType.VAR_STRING,
-                                CharacterSet.binary if kind and kind.name == "VARBINARY" else CharacterSet.utf8mb4, text_encoder=encode)
-                   for name, kind in result.columns]
+        columns = [
+            ResultColumn(
+                name,
+                KINDS.get(kind.name, ColumnType.VAR_STRING) if kind else ColumnType.VAR_STRING,
+                CharacterSet.binary if kind and kind.name == "VARBINARY" else CharacterSet.utf8mb4,
+                text_encoder=encode,
+            )
+            for name, kind in result.columns
+        ]
         return ResultSet(result.rows, columns)
 
     def cut(self):

@@ -5,6 +5,7 @@
 # - `__op` on a table without primary key is skipped too by the front end, so that deletes become inserts; here it fails
 # - what a partial update fills in for a DATE, DATETIME or JSON that is NOT NULL without a default
 """
+
 import re
 
 from starrocks_errors import LoadError
@@ -155,9 +156,13 @@ class Expression:
         if form == "encode64" and column.type.name == "VARBINARY" or self.function == "base64_decode_binary":
             import base64
 
-            return lambda fields: None if fields[place] == "\\N" else column.type.limited(base64.b64decode(fields[place], validate=True))
+            return lambda fields: (
+                None if fields[place] == "\\N" else column.type.limited(base64.b64decode(fields[place], validate=True))
+            )
         if form == "utf8" and column.type.name == "VARBINARY":
-            return lambda fields: None if fields[place] == "\\N" else column.type.limited(fields[place].encode("utf-8", "surrogateescape"))
+            return lambda fields: (
+                None if fields[place] == "\\N" else column.type.limited(fields[place].encode("utf-8", "surrogateescape"))
+            )
         raise LoadError(f"Test emulator: cannot work out the expression {self.text!r}.")
 
 

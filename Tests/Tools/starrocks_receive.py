@@ -1,4 +1,5 @@
 """Takes a load's body from the connection and makes rows of it: the same for a load of its own and for one of a transaction."""
+
 import hashlib
 import re
 import time
@@ -12,10 +13,35 @@ from starrocks_plan import Plan
 
 LARGEST_BODY = 256 << 20
 LARGEST_JSON = 100 << 20
-LOG_DIGEST = ("columns", "format", "column_separator", "row_delimiter", "enclose", "escape", "skip_header", "trim_space", "partial_update",
-              "partial_update_mode", "merge_condition", "strict_mode", "compression", "content-encoding", "strip_outer_array")
-NOT_HERE = ("where", "partitions", "temporary_partitions", "enable_merge_commit", "merge_commit_async", "merge_commit_interval_ms",
-            "merge_commit_parallel", "channel_num", "channel_id", "source_type")
+LOG_DIGEST = (
+    "columns",
+    "format",
+    "column_separator",
+    "row_delimiter",
+    "enclose",
+    "escape",
+    "skip_header",
+    "trim_space",
+    "partial_update",
+    "partial_update_mode",
+    "merge_condition",
+    "strict_mode",
+    "compression",
+    "content-encoding",
+    "strip_outer_array",
+)
+NOT_HERE = (
+    "where",
+    "partitions",
+    "temporary_partitions",
+    "enable_merge_commit",
+    "merge_commit_async",
+    "merge_commit_interval_ms",
+    "merge_commit_parallel",
+    "channel_num",
+    "channel_id",
+    "source_type",
+)
 
 
 class Request:
@@ -36,11 +62,15 @@ class Request:
         length = fields.get("content-length")
         self.length = int(length) if length else None
         if self.length is not None and self.length > LARGEST_BODY:
-            raise LoadError(f"body size {self.length} exceed limit: {LARGEST_BODY}, . You can increase the limit by setting "
-                            "streaming_load_max_mb in be.conf.")
+            raise LoadError(
+                f"body size {self.length} exceed limit: {LARGEST_BODY}, . You can increase the limit by setting "
+                "streaming_load_max_mb in be.conf."
+            )
         if self.format == "json" and (self.length or 0) > LARGEST_JSON and fields.get("ignore_json_size", "").lower() != "true":
-            raise LoadError(f"The size of this batch exceed the max size [{LARGEST_JSON}]  of json type data  data [ {self.length} ]. "
-                            "Set ignore_json_size to skip the check, although it may lead huge memory consuming.")
+            raise LoadError(
+                f"The size of this batch exceed the max size [{LARGEST_JSON}]  of json type data  data [ {self.length} ]. "
+                "Set ignore_json_size to skip the check, although it may lead huge memory consuming."
+            )
         self.timeout = self.number("timeout", 600, "Invalid timeout format")
         if not 1 <= self.timeout <= 259200:
             raise LoadError("Invalid timeout. Timeout should between 1 and 259200 seconds")
@@ -102,8 +132,11 @@ class Request:
             raise LoadError(f"unknown database, database={self.db}")
         table = store.tables.get((self.db, self.table))
         if table is None or table.is_view:
-            raise LoadError(f"unknown table, table={self.db}.{self.table}" if table is None
-                            else f"load table type is not OlapTable, type={'VIEW'}")
+            raise LoadError(
+                f"unknown table, table={self.db}.{self.table}"
+                if table is None
+                else f"load table type is not OlapTable, type={'VIEW'}"
+            )
         return Plan(table, self.emulator.version, self.fields, self.format == "json")
 
     # The body
@@ -173,8 +206,11 @@ class Request:
         if outcome.total and outcome.filtered / outcome.total > self.ratio:
             raise LoadError("too many filtered rows")
         if plan.revived:
-            self.emulator.log.violation(self.handler.entry, f"revived: {plan.revived} rows deleted and partially updated in one load of "
-                                                            f"{self.table} keep their old columns")
+            self.emulator.log.violation(
+                self.handler.entry,
+                f"revived: {plan.revived} rows deleted and partially updated in one load of "
+                f"{self.table} keep their old columns",
+            )
         self.check_filled(plan, outcome.part)
         return outcome
 
@@ -186,7 +222,11 @@ class Request:
         condition = " AND ".join(f"{key} = ?" for key in part.keys)
         connection = self.emulator.store.connection()
         for row in part.upserts:
-            if not connection.execute(f"SELECT 1 FROM t{part.table} WHERE {condition}", [row[place] for place in places]).fetchone():
+            if not connection.execute(
+                f"SELECT 1 FROM t{part.table} WHERE {condition}", [row[place] for place in places]
+            ).fetchone():
                 names = ", ".join(column.name for column in plan.zero_filled)
-                self.emulator.log.violation(self.handler.entry, f"zeroFilled: a partial update made a row of {self.table} without {names}")
+                self.emulator.log.violation(
+                    self.handler.entry, f"zeroFilled: a partial update made a row of {self.table} without {names}"
+                )
                 return

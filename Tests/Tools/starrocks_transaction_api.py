@@ -11,6 +11,7 @@ The words are TransactionWithoutChannelHandler's and MultiStatementTransactionHa
 # - a multi-table transaction without a timeout header ends after 20 seconds, a single-table one after 600
 # - what a load says whose table is not the transaction's
 """
+
 import json
 import urllib.parse
 
@@ -32,7 +33,9 @@ def answer(handler, reply, label=None):
 
 def failed(handler, error, status=None):
     if error.existing:
-        return answer(handler, {"Status": "LABEL_ALREADY_EXISTS", "ExistingJobStatus": error.existing, "Message": error.message})
+        return answer(
+            handler, {"Status": "LABEL_ALREADY_EXISTS", "ExistingJobStatus": error.existing, "Message": error.message}
+        )
     prefix = ""
     if handler.side == "fe":
         name = "StarRocksException" if handler.emulator.version >= (3, 4) else "UserException"
@@ -157,15 +160,28 @@ def load(handler, db, label):
     with emulator.store.write() as connection:
         emulator.transactions.add_part(known["id"], outcome.part)
         counts = json.loads(known["counts"])
-        for name, value in (("total", outcome.total), ("loaded", outcome.loaded), ("filtered", outcome.filtered),
-                            ("bytes", handler.entry["bytes"])):
+        for name, value in (
+            ("total", outcome.total),
+            ("loaded", outcome.loaded),
+            ("filtered", outcome.filtered),
+            ("bytes", handler.entry["bytes"]),
+        ):
             counts[name] = counts.get(name, 0) + value
-        connection.execute("UPDATE sr_transaction SET counts = ?, tables = ? WHERE id = ?",
-                           (json.dumps(counts), json.dumps(sorted({*tables, f"{db}.{table}"})), known["id"]))
+        connection.execute(
+            "UPDATE sr_transaction SET counts = ?, tables = ? WHERE id = ?",
+            (json.dumps(counts), json.dumps(sorted({*tables, f"{db}.{table}"})), known["id"]),
+        )
     if handler.fault.get("do") == "reset-after-commit":
         handler.reset("reset after the load")
-    reply = {"Status": "OK", "Message": "", "Label": label, "TxnId": known["id"], "LoadBytes": handler.entry["bytes"],
-             "StreamLoadPlanTimeMs": 0, "ReceivedDataTimeMs": 0}
+    reply = {
+        "Status": "OK",
+        "Message": "",
+        "Label": label,
+        "TxnId": known["id"],
+        "LoadBytes": handler.entry["bytes"],
+        "StreamLoadPlanTimeMs": 0,
+        "ReceivedDataTimeMs": 0,
+    }
     answer(handler, reply)
 
 
@@ -206,9 +222,18 @@ def end(handler, operation, db, label):
     counts = json.loads(known["counts"])
     # The front end, which commits what is prepared, does not know the rows.
     if handler.side == "be":
-        reply.update(NumberTotalRows=counts.get("total", 0), NumberLoadedRows=counts.get("loaded", 0),
-                     NumberFilteredRows=counts.get("filtered", 0), NumberUnselectedRows=0, LoadBytes=counts.get("bytes", 0),
-                     LoadTimeMs=0, StreamLoadPlanTimeMs=0, ReceivedDataTimeMs=0, WriteDataTimeMs=0, CommitAndPublishTimeMs=0)
+        reply.update(
+            NumberTotalRows=counts.get("total", 0),
+            NumberLoadedRows=counts.get("loaded", 0),
+            NumberFilteredRows=counts.get("filtered", 0),
+            NumberUnselectedRows=0,
+            LoadBytes=counts.get("bytes", 0),
+            LoadTimeMs=0,
+            StreamLoadPlanTimeMs=0,
+            ReceivedDataTimeMs=0,
+            WriteDataTimeMs=0,
+            CommitAndPublishTimeMs=0,
+        )
     answer(handler, reply)
 
 
