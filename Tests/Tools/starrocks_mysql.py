@@ -16,7 +16,7 @@ from mysql_mimic import MysqlServer
 from mysql_mimic.auth import Forbidden, IdentityProvider, NativePasswordAuthPlugin, Success, User
 from mysql_mimic.charset import CharacterSet
 from mysql_mimic.connection import Connection
-from mysql_mimic.errors import MysqlError
+from mysql_mimic.errors import SQLSTATES, MysqlError
 from mysql_mimic.results import ResultColumn, ResultSet
 from mysql_mimic.session import BaseSession
 from mysql_mimic.stream import ConnectionClosed
@@ -39,6 +39,11 @@ KINDS = {
     "VARBINARY": ColumnType.BLOB,
 }
 MAX_LOGGED = 2000
+# ErrorCode.java; what is not there is HY000.
+SQLSTATES.update(
+    {1007: b"HY000", 1050: b"42S01", 1052: b"23000", 1054: b"42S22", 1058: b"21S01", 1060: b"42S21", 1064: b"HY000"}
+    | {5203: b"42000", 5501: b"3F000", 5502: b"42602"}
+)
 
 
 def encode(_, value):
