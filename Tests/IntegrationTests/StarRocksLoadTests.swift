@@ -167,6 +167,11 @@ extension Integration {
                 try rows("1,a,b\n", "-H 'column_separator:,' -H skip_header:2").first?.contains("only 1 rows") == true
             )
             #expect(try rows("1,a,b\n", "-H 'column_separator:\\xZZ'").first?.hasPrefix("Invalid delimiter") == true)
+            // A load without rows is an error, in words that changed with 3.3.
+            #expect(try rows("\n", "").first?.hasPrefix("No partitions have data available for loading.") == true)
+            try shell.server.control("POST", "/version", "{\"version\": \"3.2.11\"}")
+            #expect(try rows("", "") == ["all partitions have no load data"])
+            try shell.server.control("POST", "/settings", "{\"empty_load_as_error\": false}")
             #expect(try rows("", "") == [])
         }
 

@@ -55,6 +55,10 @@ extension Integration {
             let four = Transaction(shell: shell, label: "four")
             #expect(try four("begin").status == "OK" && four("load").status == "OK")
             #expect(try four("commit").json["NumberLoadedRows"] == "4")
+            // Without a row there is nothing to commit.
+            let five = Transaction(shell: shell, label: "five")
+            #expect(try five("begin").status == "OK" && five("commit").message.hasPrefix("No partitions have data"))
+            #expect(try shell.state("five") == "ABORTED")
             // A begun one does not outlive a kill of its back end.
             let three = Transaction(shell: shell, label: "three")
             #expect(try three("begin").status == "OK")

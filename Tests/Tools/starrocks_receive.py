@@ -44,10 +44,22 @@ NOT_HERE = (
 )
 
 
+def check_empty(emulator):
+    """What DatabaseTransactionMgr says of a commit without data: empty_load_as_error is true by default."""
+    if emulator.settings["empty_load_as_error"]:
+        if emulator.version < (3, 3):
+            raise LoadError("all partitions have no load data")
+        raise LoadError(
+            "No partitions have data available for loading. If you are sure there may be no data to be loaded, you can use "
+            "`ADMIN SET FRONTEND CONFIG ('empty_load_as_error' = 'false')` to ensure such load jobs can succeed"
+        )
+
+
 class Request:
     """A load's headers, checked as StreamLoadAction::_on_header and _process_put check them."""
 
-    def __init__(self, handler, db, table):
+    def __init__(self, handler, db, table, in_transaction=False):
+        self.in_transaction = in_transaction
         self.handler, self.emulator, self.fields = handler, handler.emulator, handler.fields
         self.db, self.table = db, table
         fields = self.fields
@@ -205,6 +217,8 @@ class Request:
             self.error_url = self.emulator.keep_errors(outcome.errors)
         if outcome.total and outcome.filtered / outcome.total > self.ratio:
             raise LoadError("too many filtered rows")
+        if outcome.loaded == 0 and not self.in_transaction:
+            check_empty(self.emulator)
         if plan.revived:
             self.emulator.log.violation(
                 self.handler.entry,

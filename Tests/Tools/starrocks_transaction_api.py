@@ -15,7 +15,8 @@ The words are TransactionWithoutChannelHandler's and MultiStatementTransactionHa
 import json
 import urllib.parse
 
-from starrocks_errors import Gone, LoadError
+from starrocks_errors import LoadError
+from starrocks_receive import Request, check_empty
 
 OPERATIONS = ("begin", "load", "prepare", "commit", "rollback")
 MULTI = "multi"
@@ -71,6 +72,7 @@ def is_multi(handler, operation, db, label):
 
 
 def handle_on_front_end(handler, operation):
+    handler.number = -1
     try:
         db, label = check(handler, operation)
         multi = is_multi(handler, operation, db, label)
@@ -86,6 +88,8 @@ def handle_on_front_end(handler, operation):
         if operation in ("load", "prepare", "commit", "rollback") and not known:
             raise LoadError(f"No transaction found by label {label}")
     except LoadError as error:
+        if handler.number > 0:
+            handler.emulator.transactions.abort(handler.number, error.message)
         return failed(handler, error)
     emulator = handler.emulator
     host, port = emulator.advertised_host, emulator.be_port
@@ -135,8 +139,6 @@ def begin(handler, db, label, kind):
 
 
 def load(handler, db, label):
-    from starrocks_receive import Request
-
     emulator, table = handler.emulator, handler.fields.get("table")
     if not table:
         raise LoadError("No table selected.")
@@ -153,7 +155,7 @@ def load(handler, db, label):
         raise LoadError(f"Request db {db} table {table} not match transaction's {tables[0]}")
     handler.number = handler.entry["txn"] = known["id"]
     handler.check_injected(("shutting-down", "running-txns"))
-    request = Request(handler, db, table)
+    request = Request(handler, db, table, in_transaction=True)
     plan = request.make_plan()
     outcome = request.rows(plan, request.receive(handler.fault))
     handler.check_injected(("too-many-versions", "close-channel", "fail"))
@@ -212,6 +214,9 @@ def end(handler, operation, db, label):
         reply["Message"] = f"Transaction {number} has already committed, label is {label}"
         return answer(handler, reply)
     else:
+        if not json.loads(known["counts"]).get("loaded"):
+            handler.number = number
+            check_empty(handler.emulator)
         if fault.get("do") == "reset-before-commit":
             handler.reset("reset before the commit")
         delay = fault.get("seconds", 3) if fault.get("do") == "publish-timeout" else 0
@@ -235,6 +240,3 @@ def end(handler, operation, db, label):
             CommitAndPublishTimeMs=0,
         )
     answer(handler, reply)
-
-
-__all__ = ["handle_on_front_end", "handle_on_back_end", "Gone"]
