@@ -125,6 +125,7 @@ import Testing
             label: "dbmazz_1_2_0",
             from: 5,
             to: .max >> 1,
+            uncertain: 7,
             claimed: ["end", "0"]
         )
         #expect(StarRocksState.Load(text: load.text[...]) == load)

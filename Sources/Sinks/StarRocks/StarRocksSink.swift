@@ -300,6 +300,8 @@ public final class StarRocksSink: Sink {
         database.limit = deadline
         defer { database.limit = nil }
         let client = try connect()
+        // What is in needs no rehearsal, and what it was about may be gone.
+        try settle(ledger, deadline: deadline)
         let operation = "rehearse"
         now = Timestamp.starRocks()
         for table in batch.touchedTables {

@@ -27,6 +27,8 @@ final class StarRocksState {
         var from: UInt128
         /// And up to here with all of its parts; 0 for rows of a copy.
         var to: UInt128
+        /// Up to where the table has some of the changes behind `from` from an earlier load; 0 for none.
+        var uncertain: UInt128 = 0
         /// What its labels end in that were claimed, so that they tell of no load.
         var claimed: [String] = []
     }

@@ -105,7 +105,7 @@ final class StarRocksTableWriter {
     func settle(_ load: StarRocksState.Load, first: Bool, all: Bool) {
         guard load.to > 0 else { return }
         applied = max(applied, all ? load.to : load.from)
-        if first, !all { uncertain = max(uncertain, load.to) }
+        uncertain = max(uncertain, first && !all ? load.to : 0, load.uncertain)
     }
 
     // MARK: Slices
@@ -196,7 +196,8 @@ final class StarRocksTableWriter {
             table: layout.ref,
             label: "",
             from: context.mode == .stream ? applied : 0,
-            to: context.mode == .stream ? last : 0
+            to: context.mode == .stream ? last : 0,
+            uncertain: context.mode == .stream ? uncertain : 0
         )
     }
 
@@ -212,7 +213,7 @@ final class StarRocksTableWriter {
             keepingDeletes: deleteMode == .soft
         )
         guard layout.schema.hasKey else { return try writeKeyless(label, context, fold) }
-        let slice = try StarRocksSlice(self, context, fold, asksVersions: last <= uncertain && context.mode == .stream)
+        let slice = try StarRocksSlice(self, context, fold)
         try throwRefused()
         var parts = slice.parts
         guard let final = parts.popLast() else { return }
