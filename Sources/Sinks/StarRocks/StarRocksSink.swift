@@ -125,6 +125,11 @@ public final class StarRocksSink: Sink {
         try ledger.open(pipeline.source, deadline: .now + .seconds(120))
         try ledger.register(ready.new, at: nil, deadline: .now + .seconds(60))
         self.ledger = ledger
+        let registrations = try ledger.state.registrations()
+        for (table, writer) in writers {
+            let point = registrations[table]?.consistentPoint ?? .zero
+            writer.begin(at: max(point, ledger.stored.position?.endLSN ?? .zero))
+        }
         // What a daemon sent that is gone may still be on its way into the tables.
         try settle(ledger, deadline: .now + .seconds(120))
         try ledger.tidy()
@@ -179,6 +184,7 @@ public final class StarRocksSink: Sink {
     {
         let ledger = try ready()
         try ledger.register(tables, at: consistentPoint, deadline: .now + .seconds(60))
+        for table in tables { writers[table.ref]?.begin(at: consistentPoint) }
         if let position { try ledger.move(to: position, deadline: .now + .seconds(60)) }
     }
 
@@ -346,8 +352,9 @@ public final class StarRocksSink: Sink {
             if fate == .nothing, load.to > 0, let layout = writer?.layout {
                 // Labels are forgotten after some days, or a thousand loads: the rows are not.
                 let column = AuditColumn.version.rawValue
+                let from = max(load.from, writer?.applied ?? 0)
                 let rows = try database.rows(
-                    "SELECT \(column) FROM \(layout.name) WHERE \(column) > \(load.from) AND \(column) <= \(load.to) LIMIT 1",
+                    "SELECT \(column) FROM \(layout.name) WHERE \(column) > \(from) AND \(column) <= \(load.to) LIMIT 1",
                     operation: "find what is loaded",
                     table: layout.ref
                 )

@@ -96,6 +96,11 @@ final class StarRocksTableWriter {
         uncertain = 0
     }
 
+    /// Says that the table has what committed before a position.
+    func begin(at position: LSN) {
+        applied = max(applied, RowVersion(commitLSN: position, ordinal: 0).number)
+    }
+
     /// Takes in what is known of a load that was announced.
     ///
     /// - Parameters:
