@@ -54,17 +54,17 @@ extension StarRocksTableWriter {
         let hasOperation = deleteMode == .hard && kept.contains { entries[$0].isOld }
         guard let last = kept.last else { return }
         let lsn = batch.version(of: batch.change(Int(fold.items[entries[last].item].change))).commitLSN
-        try write(
+        let load = try encode(
             present: Array(layout.columns.indices),
             hasOperation: hasOperation,
             isPartial: false,
             label: "\(label)_end",
-            lsn: lsn,
-            context
+            lsn: lsn
         ) {
             for place in kept { append(entries[place], hasOperation, context, fold) }
             return kept.count
         }
+        if let load { try send(load, lsn, context) }
         if context.mode == .copy, !context.isRehearsal { copied += UInt64(fold.items.count) }
     }
 

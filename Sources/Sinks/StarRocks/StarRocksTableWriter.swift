@@ -199,23 +199,35 @@ final class StarRocksTableWriter {
     private func write(_ label: String, to last: UInt128, _ context: Context, _ fold: inout FoldIndex)
         throws(SinkError)
     {
-        let batch = context.batch
-        refused.removeAll()
-        fold.build(
-            batch,
-            table: context.table,
-            folding: !batch.hasOnlyInserts(context.table),
-            keepingDeletes: deleteMode == .soft
-        )
-        guard layout.schema.hasKey else { return try writeKeyless(label, context, fold) }
-        let slice = try StarRocksSlice(self, context, fold, asksVersions: last <= uncertain && context.mode == .stream)
-        try throwRefused()
+        guard layout.schema.hasKey else {
+            build(&fold, context)
+            return try writeKeyless(label, context, fold)
+        }
+        let slice = try gather(context, &fold, asksVersions: last <= uncertain && context.mode == .stream)
         var parts = slice.parts
         guard let final = parts.popLast() else { return }
         for (number, part) in parts.enumerated() {
             try send(part, slice, "\(label)_\(number)", context, fold)
         }
         try send(final, slice, "\(label)_end", context, fold)
+    }
+
+    private func build(_ fold: inout FoldIndex, _ context: Context) {
+        refused.removeAll()
+        fold.build(
+            context.batch,
+            table: context.table,
+            folding: !context.batch.hasOnlyInserts(context.table),
+            keepingDeletes: deleteMode == .soft
+        )
+    }
+
+    /// Folds what the batch shows of a table with a key, and divides it into loads.
+    func gather(_ context: Context, _ fold: inout FoldIndex, asksVersions: Bool) throws(SinkError) -> StarRocksSlice {
+        build(&fold, context)
+        let slice = try StarRocksSlice(self, context, fold, asksVersions: asksVersions)
+        try throwRefused()
+        return slice
     }
 
     func throwRefused() throws(SinkError) {
@@ -236,33 +248,43 @@ final class StarRocksTableWriter {
         _ context: Context,
         _ fold: FoldIndex
     ) throws(SinkError) {
+        guard let load = try encode(part, slice, label, context, fold) else { return }
+        try send(load, part.lsn, context)
+    }
+
+    /// Fills the body with a part's rows; nil where there are none.
+    func encode(
+        _ part: StarRocksSlice.Part,
+        _ slice: StarRocksSlice,
+        _ label: String,
+        _ context: Context,
+        _ fold: FoldIndex
+    ) throws(SinkError) -> StarRocksClient.Load? {
         let present = layout.columns.indices.filter { !part.absent.contains($0) }
         let hasOperation = part.absent.isEmpty && part.hasDeletes
-        try write(
+        return try encode(
             present: present,
             hasOperation: hasOperation,
             isPartial: !part.absent.isEmpty,
             label: label,
-            lsn: part.lsn,
-            context
+            lsn: part.lsn
         ) {
             for row in part.rows { slice.append(row, present, hasOperation, self, context, fold) }
             return part.rows.count
         }
     }
 
-    /// Encodes rows and sends them, with separators that are in none of their values.
+    /// Fills the body with rows, with separators that are in none of their values; nil where there are no rows.
     ///
     /// - Parameter rows: appends them, and tells how many.
-    func write(
+    func encode(
         present: [Int],
         hasOperation: Bool,
         isPartial: Bool,
         label: String,
         lsn: LSN?,
-        _ context: Context,
         rows append: () -> Int
-    ) throws(SinkError) {
+    ) throws(SinkError) -> StarRocksClient.Load? {
         encoder.isShifted = false
         var choice = 0
         while choice < StarRocksSeparators.all.count {
@@ -281,9 +303,9 @@ final class StarRocksTableWriter {
                 continue
             }
             for (column, changed) in pendingSubstitutions { substitutions[column, default: 0] += changed }
-            guard count > 0 else { return }
+            guard count > 0 else { return nil }
             body.finish()
-            let load = StarRocksClient.Load(
+            return StarRocksClient.Load(
                 table: layout.schema.sinkName,
                 label: label,
                 columns: layout.columnsHeader(present, isShifted: encoder.isShifted, hasOperation: hasOperation),
@@ -295,7 +317,6 @@ final class StarRocksTableWriter {
                 rows: count,
                 columnNames: Set(layout.columns.map(\.name))
             )
-            return try send(load, lsn, context)
         }
         throw SinkError(
             .permanent,
@@ -398,7 +419,7 @@ final class StarRocksTableWriter {
 
     // MARK: Sending
 
-    private func send(_ load: StarRocksClient.Load, _ lsn: LSN?, _ context: Context) throws(SinkError) {
+    func send(_ load: StarRocksClient.Load, _ lsn: LSN?, _ context: Context) throws(SinkError) {
         let operation = context.isRehearsal ? "rehearse" : "load"
         if let transaction = context.transaction {
             return try client.addToTransaction(
