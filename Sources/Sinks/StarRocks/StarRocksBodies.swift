@@ -45,6 +45,9 @@ package final class StarRocksBodies {
         )
         guard case .rows? = writer.slice(from: 0, context) else { return }
         let slice = try writer.gather(context, &fold, asksVersions: false)
-        for part in slice.parts where try writer.encode(part, slice, "bench_end", context, fold) != nil { take(writer.body) }
+        for part in slice.parts {
+            guard try writer.encode(part, slice, "bench_end", context, fold) != nil else { continue }
+            take(writer.body)
+        }
     }
 }
