@@ -71,7 +71,8 @@ let package = Package(
             name: "Sinks",
             dependencies: ["CdcCore", "CSQLite", "Libpq", "CLibpq", "CLinux", "HTTPClient", "MySQLClient", logging],
             exclude: [
-                "ClickHouse/README.md", "StarRocks/README.md", "Postgres/README.md", "SQLite/README.md", "Stdout/README.md", "Null/README.md",
+                "ClickHouse/README.md", "StarRocks/README.md", "Postgres/README.md", "SQLite/README.md",
+                "Stdout/README.md", "Null/README.md",
                 "_Template/README.md",
             ],
             swiftSettings: settings

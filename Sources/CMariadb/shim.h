@@ -1,6 +1,5 @@
 #pragma once
 #include <mysql.h>
-#include <errmsg.h>
 
 /// MARIADB_OPT_IO_WAIT: `wait` is called instead of poll(2) wherever the library would block on its socket. It gets the
 /// socket, whether the library wants to read, and its own time-out in milliseconds; below 1 means failure, 1 means ready.

@@ -32,7 +32,7 @@ final class Handle {
     /// Whether the connection is encrypted.
     var isEncrypted: Bool { mysql_get_ssl_cipher(pointer) != nil }
 
-    /// Sets what the options say; no file, no environment variable is read.
+    /// Sets what the options say; no option file is read.
     ///
     /// - Returns: False when the library refuses an option.
     func apply(_ options: MySQLOptions) -> Bool {

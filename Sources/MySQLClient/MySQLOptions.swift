@@ -32,7 +32,7 @@ public struct MySQLOptions: Sendable {
     public var connectTimeout: Duration = .seconds(10)
     /// Bytes of the largest statement to send and of the largest row to receive.
     ///
-    /// Above it the call fails, and the connection is gone.
+    /// A larger statement is not sent. A larger row is not read, and the connection is gone.
     public var packetLimit = 64 << 20
 
     /// Makes options with the defaults.

@@ -99,4 +99,21 @@ struct StarRocksShell {
         #expect(answer.code == 0, "\(answer)")
         try file("example1.csv", "1,Lily,23\n2,Rose,23\n3,Alice,24\n4,Julia,25\n")
     }
+
+    /// A statement's rows, the columns divided by `|`, or what went wrong.
+    func sql(_ statement: String) throws -> [String] {
+        try file("statement.sql", statement)
+        let answer = try run("$SQL \"$(cat statement.sql)\" test_db")
+        return answer.code == 0 ? answer.lines.map { $0.replacing("\t", with: "|") } : [answer.output]
+    }
+
+    /// What a statement that has to fail says, without `ERROR `.
+    func error(_ statement: String) throws -> String {
+        let lines = try sql(statement)
+        // Before the error the client shows the statement.
+        let text = lines.joined(separator: "\n")
+        let error = text.firstRange(of: "ERROR ").map { String(text[$0.upperBound...]) }
+        #expect(error != nil, "\(statement): \(lines)")
+        return error ?? ""
+    }
 }

@@ -8,6 +8,7 @@ extension Integration {
         struct Case: CustomTestStringConvertible, Sendable {
             let name: String
             let environment: [String: String]
+            var version = "3.3.5"
             var testDescription: String { name }
         }
 
@@ -29,11 +30,16 @@ extension Integration {
                     "SINK_STARROCKS_COMPRESSION": "gzip",
                 ]
             ),
+            Case(
+                name: "transactions",
+                environment: ["SINK_ON_UNREPRESENTABLE": "text", "SINK_STARROCKS_TRANSACTIONS": "on"],
+                version: "4.0.1"
+            ),
         ]
 
         @Test("shows what the source has whenever the daemon has caught up", arguments: cases)
         func arrives(_ one: Case) throws {
-            let rig = try StarRocksRig(one.environment)
+            let rig = try StarRocksRig(one.environment, server: .started(version: one.version))
             let workload = try rig.rig.workload {
                 $0.largeEvery = 150
                 $0.largeRows = 500...1_500
@@ -58,11 +64,15 @@ extension Integration {
             try rig.expectGuardedLoads()
         }
 
-        @Test("loses nothing while daemon, StarRocks and source are killed")
-        func kills() throws {
-            let rig = try StarRocksRig([
-                "SINK_BATCH_BYTES": "262144", "SINK_MEMORY_LIMIT_MB": "4", "SINK_ON_UNREPRESENTABLE": "text",
-            ])
+        @Test("loses nothing while daemon, StarRocks and source are killed", arguments: ["off", "on"])
+        func kills(transactions: String) throws {
+            let rig = try StarRocksRig(
+                [
+                    "SINK_BATCH_BYTES": "262144", "SINK_MEMORY_LIMIT_MB": "4", "SINK_ON_UNREPRESENTABLE": "text",
+                    "SINK_STARROCKS_TRANSACTIONS": transactions,
+                ],
+                server: .started(version: "4.0.1")
+            )
             let workload = try rig.rig.workload {
                 $0.largeEvery = 60
                 $0.largeRows = 500...2_000
@@ -76,7 +86,9 @@ extension Integration {
             var random = SeededRandom(seed: Effort.seed)
             for round in 0..<10 {
                 if !rig.daemon.isRunning {
-                    let failpoint = ["load-announced", "load-sent", "before-sink-commit", nil].randomElement(using: &random)
+                    let failpoint = ["load-announced", "load-sent", "before-sink-commit", nil].randomElement(
+                        using: &random
+                    )
                     try rig.daemon.start(failpoint: (failpoint ?? nil).map { "\($0)@\(round % 3 + 1)" })
                 }
                 sleepThread(.milliseconds(Int.random(in: 200...1_500, using: &random)))

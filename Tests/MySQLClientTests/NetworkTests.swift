@@ -66,7 +66,7 @@ import Testing
         let late = error { () throws(MySQLError) in _ = try stalled.rows(sql, deadline: .now + .milliseconds(500)) }
         #expect(late?.kind == .timeout)
         #expect(late?.mayHaveTakenEffect == true)
-        #expect(ContinuousClock.now - start < .milliseconds(1200))
+        #expect(ContinuousClock.now - start < .seconds(2))
         proxy.resume()
         let cut = try connect()
         proxy.cut()

@@ -34,7 +34,7 @@ import Testing
         }
         #expect(failure?.kind == .timeout)
         #expect(failure?.mayHaveTakenEffect == true)
-        #expect(took >= .milliseconds(400) && took < .milliseconds(800), "\(took)")
+        #expect(took >= .milliseconds(400) && took < .milliseconds(1400), "\(took)")
         #expect(!connection.isUsable)
         #expect(openDescriptors() == descriptors - 1)
         #expect(error { () throws(MySQLError) in _ = try connection.value("SELECT 1") }?.kind == .lost)
@@ -58,7 +58,7 @@ import Testing
             try connection.query(sql, deadline: .now + .milliseconds(300)) { _ in }
         }
         #expect(late?.kind == .timeout)
-        #expect(took < .seconds(1), "\(took)")
+        #expect(took < .seconds(2), "\(took)")
         let cancellation = Cancellation()
         let second = try connect(server, cancellation: cancellation)
         let thread = cancelSoon(cancellation)
@@ -67,7 +67,7 @@ import Testing
         }
         thread.join()
         #expect(cancelled?.kind == .cancelled)
-        #expect(tookToCancel < .seconds(1), "\(tookToCancel)")
+        #expect(tookToCancel < .seconds(2), "\(tookToCancel)")
     }
 
     @Test("a cancellation in a statement, between rows that do not come, and before")
@@ -80,7 +80,7 @@ import Testing
             let (failure, took) = timed { () throws(MySQLError) in try connection.query(sql, deadline: .soon) { _ in } }
             thread.join()
             #expect(failure?.kind == .cancelled)
-            #expect(took < .milliseconds(700), "\(took)")
+            #expect(took < .milliseconds(1300), "\(took)")
             #expect(!connection.isUsable)
         }
         let cancellation = Cancellation()
@@ -102,7 +102,7 @@ import Testing
         }
         thread?.join()
         #expect(failure?.kind == (isCancelled ? .cancelled : .timeout))
-        #expect(took < .milliseconds(800), "\(took)")
+        #expect(took < .milliseconds(1400), "\(took)")
         // The server's end is this process' too.
         #expect(eventually(within: .seconds(5)) { openDescriptors() <= descriptors })
     }
@@ -115,7 +115,7 @@ import Testing
             _ = try MySQLConnection(options, cancellation: Cancellation())
         }
         #expect(failure?.kind == .timeout, "\(String(describing: failure))")
-        #expect(took < .milliseconds(800), "\(took)")
+        #expect(took < .milliseconds(1400), "\(took)")
     }
 
     @Test("a port that nobody listens on, a name that nobody has")
@@ -190,13 +190,13 @@ import Testing
         #expect(connectError(port: own.port)?.kind == .unreachable)
         try own.start()
         let again = try connect(own)
-        own.freeze()
+        try own.freeze()
         let (frozen, tookFrozen) = timed { () throws(MySQLError) in
             _ = try again.rows("SELECT 1", deadline: .now + .milliseconds(300))
         }
         own.resume()
         #expect(frozen?.kind == .timeout)
-        #expect(tookFrozen < .seconds(1), "\(tookFrozen)")
+        #expect(tookFrozen < .seconds(2), "\(tookFrozen)")
         #expect(try connect(own).value("SELECT 1") == "1")
         try own.stop()
     }

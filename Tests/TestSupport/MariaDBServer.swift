@@ -124,7 +124,33 @@ public final class MariaDBServer: Sendable {
     }
 
     /// Stops the process where it stands (SIGSTOP): connections stay open and nothing answers; `resume()` ends it.
-    public func freeze() { process.withLock { $0 }?.kill(SIGSTOP) }
+    ///
+    /// Waits until every thread has stopped: one may still answer when the signal has been sent.
+    public func freeze() throws {
+        guard let child = process.withLock({ $0 }) else { return }
+        child.kill(SIGSTOP)
+        let hasStopped = eventually(within: .seconds(10)) {
+            Self.threads(of: child.pid).allSatisfy { thread in
+                // The state stands behind the name in parentheses.
+                let stat = readText("/proc/\(child.pid)/task/\(thread)/stat") ?? ") T"
+                return stat[(stat.lastIndex(of: ")") ?? stat.startIndex)...].hasPrefix(") T")
+            }
+        }
+        guard hasStopped else { throw HarnessError("MariaDB did not stop where it stood") }
+    }
+
+    private static func threads(of pid: Int32) -> [Int] {
+        guard let folder = opendir("/proc/\(pid)/task") else { return [] }
+        defer { closedir(folder) }
+        var threads: [Int] = []
+        while let entry = readdir(folder) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+                pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if let thread = Int(name) { threads.append(thread) }
+        }
+        return threads
+    }
 
     /// Ends `freeze()`.
     public func resume() { process.withLock { $0 }?.kill(SIGCONT) }

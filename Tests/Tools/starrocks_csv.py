@@ -8,11 +8,13 @@ and an escape before an ordinary character vanishes and ends the quotation (so w
 # - with enclose, trim_space leaves the blanks behind a field without quotes, as the state machine does
 # - a quotation without an end takes the rest of the body as its field
 """
+
 import re
 
 from starrocks_errors import LoadError
 
 LONGEST_SEPARATOR = 50
+CHUNK = 1 << 20
 
 
 class Format:
@@ -36,59 +38,60 @@ class Format:
             plain = f"(?:(?!{ends})[^{special}])*" if special else f"(?:(?!{ends}).)*"
         quoted = f"{mark}((?:{'|'.join(inner)})*){mark}|" if enclose else "(?!)()|"
         self.pattern = re.compile(f"(?:{quoted}({plain}))({ends})", re.S)
-        self.escapes = re.compile(f"{mark}{mark}|{sign}(.)" if enclose and escape else f"{mark}{mark}()" if enclose else f"{sign}(.)", re.S)
+        self.escapes = re.compile(
+            f"{mark}{mark}|{sign}(.)" if enclose and escape else f"{mark}{mark}()" if enclose else f"{sign}(.)", re.S
+        )
 
     def rows(self, text):
-        """All rows, each a list of fields."""
-        if not self.enclose and not self.escape:
-            rows = self.split(text)
-        else:
-            rows = self.machine_or_pattern(text)
-        if self.skip:
-            if len(rows) < self.skip:
+        """All rows one by one, each a list of fields."""
+        is_plain = not (self.enclose and self.enclose in text) and not (self.escape and self.escape in text)
+        rows = self.split(text) if is_plain else self.quoted(text)
+        for number in range(self.skip):
+            if next(rows, None) is None:
                 raise LoadError(
-                    f"The parameter 'skip_header' is set to {self.skip}, but there are only {len(rows)} rows in the csv file"
+                    f"The parameter 'skip_header' is set to {self.skip}, but there are only {number} rows in the csv file"
                 )
-            del rows[: self.skip]
         return rows
 
     def split(self, text):
-        separator = self.separator
-        rows = [row.split(separator) for row in text.split(self.delimiter) if row]
-        return [[field.strip(" ") for field in row] for row in rows] if self.trim else rows
+        separator, delimiter, position, size = self.separator, self.delimiter, 0, len(text)
+        while position < size:
+            # A few megabytes at a time, up to a row's end.
+            end = text.find(delimiter, position + CHUNK)
+            end = size if end < 0 else end
+            for row in text[position:end].split(delimiter):
+                if row:
+                    yield [field.strip(" ") for field in row.split(separator)] if self.trim else row.split(separator)
+            position = end + len(delimiter)
 
-    def machine_or_pattern(self, text):
-        if self.enclose not in text if self.enclose else True:
-            if self.escape not in text if self.escape else True:
-                return self.split(text)
+    def quoted(self, text):
         if text and not text.endswith(self.delimiter):
             text += self.delimiter
-        rows, row, end, begin, position = [], [], 0, 0, 0
+        row, end, begin, size = [], 0, 0, len(text)
         separator, doubled, single, escape = self.separator, self.enclose * 2, self.enclose, self.escape
-        size, match_field = len(text), self.pattern.match
         while end < size:
-            match = None if self.trim else match_field(text, end)
-            if match is None:
-                # An odd field: the row is read as the BE reads it.
+            for match in self.pattern.finditer(text, end) if not self.trim else ():
+                if match.start() != end:
+                    break
+                end = match.end()
+                quoted, plain, mark = match.groups()
+                if quoted is None:
+                    row.append(plain)
+                elif escape and escape in quoted:
+                    row.append(self.escapes.sub(lambda m: m[1] if m[1] is not None else single, quoted))
+                else:
+                    row.append(quoted.replace(doubled, single))
+                if mark != separator:
+                    # An empty line is no row; an empty quoted field is one.
+                    if len(row) > 1 or row[0] or quoted is not None:
+                        yield row
+                    row, begin = [], end
+            if end < size:
+                # An odd field: its row is read as the BE reads it.
                 row, end = self.machine(text, begin)
                 if row:
-                    rows.append(row)
+                    yield row
                 row, begin = [], end
-                continue
-            end = match.end()
-            quoted, plain, mark = match.groups()
-            if quoted is None:
-                row.append(plain)
-            elif escape and escape in quoted:
-                row.append(self.escapes.sub(lambda m: m[1] if m[1] is not None else single, quoted))
-            else:
-                row.append(quoted.replace(doubled, single))
-            if mark != separator:
-                # An empty line is no row; an empty quoted field is one.
-                if len(row) > 1 or row[0] or quoted is not None:
-                    rows.append(row)
-                row, begin = [], end
-        return rows
 
     def machine(self, text, position):
         """One row by the BE's state machine, state by state (CSVReader::more_rows), and where the next begins."""
@@ -125,7 +128,13 @@ class Format:
                 state, position = before, position + 1
                 continue
             if state != "enclose" and state != "doubled":
-                mark = delimiter if text.startswith(delimiter, position) else separator if text.startswith(separator, position) else ""
+                mark = (
+                    delimiter
+                    if text.startswith(delimiter, position)
+                    else separator
+                    if text.startswith(separator, position)
+                    else ""
+                )
                 if mark:
                     position += len(mark)
                     state = before if state == "escape" else "row" if mark == delimiter else "column"
@@ -170,7 +179,7 @@ class Format:
 def separator(text, name):
     """A separator header: `\\x01` and `\\t` are read as the front end's Delimiter.convertDelimiter does."""
     if not text:
-        raise LoadError(f"Delimiter cannot be empty or null")
+        raise LoadError("Delimiter cannot be empty or null")
     if text.lower().startswith(("\\x", "0x")):
         digits = text[2:]
         if not digits or len(digits) % 2 or not re.fullmatch(r"[0-9a-fA-F]+", digits):

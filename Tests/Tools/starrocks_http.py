@@ -1,4 +1,5 @@
 """What the emulator's HTTP servers have in common."""
+
 import json
 import os
 import socket
@@ -11,19 +12,63 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from starrocks_errors import Gone
 
 STANDARD = {
-    "host", "user-agent", "accept", "authorization", "expect", "content-length", "transfer-encoding", "content-type", "connection",
-    "content-encoding", "accept-encoding", "te",
+    "host",
+    "user-agent",
+    "accept",
+    "authorization",
+    "expect",
+    "content-length",
+    "transfer-encoding",
+    "content-type",
+    "connection",
+    "content-encoding",
+    "accept-encoding",
+    "te",
 }
 # http_common.h of 3.3 to 4.0, and the version from which each is known where that is later than 3.0.
 KNOWN = {
-    "label": None, "db": None, "table": None, "format": None, "columns": None, "where": None, "column_separator": None,
-    "row_delimiter": None, "skip_header": None, "trim_space": None, "enclose": None, "escape": None, "max_filter_ratio": None,
-    "timeout": None, "idle_transaction_timeout": None, "partitions": None, "temporary_partitions": None, "negative": None,
-    "strict_mode": None, "timezone": None, "load_mem_limit": None, "exec_mem_limit": None, "jsonpaths": None, "json_root": None,
-    "ignore_json_size": None, "strip_outer_array": None, "partial_update": None, "partial_update_mode": None, "merge_condition": None,
-    "transmission_compression_type": None, "load_dop": None, "log_rejected_record_num": (3, 1, 0), "compression": (3, 2, 7),
-    "warehouse": (3, 3, 0), "prepared_timeout": (3, 5, 4), "transaction_type": (4, 0, 0), "source_type": None, "channel_num": None,
-    "channel_id": None, "enable_merge_commit": (3, 4, 0), "merge_commit_async": (3, 4, 0), "merge_commit_interval_ms": (3, 4, 0),
+    "label": None,
+    "db": None,
+    "table": None,
+    "format": None,
+    "columns": None,
+    "where": None,
+    "column_separator": None,
+    "row_delimiter": None,
+    "skip_header": None,
+    "trim_space": None,
+    "enclose": None,
+    "escape": None,
+    "max_filter_ratio": None,
+    "timeout": None,
+    "idle_transaction_timeout": None,
+    "partitions": None,
+    "temporary_partitions": None,
+    "negative": None,
+    "strict_mode": None,
+    "timezone": None,
+    "load_mem_limit": None,
+    "exec_mem_limit": None,
+    "jsonpaths": None,
+    "json_root": None,
+    "ignore_json_size": None,
+    "strip_outer_array": None,
+    "partial_update": None,
+    "partial_update_mode": None,
+    "merge_condition": None,
+    "transmission_compression_type": None,
+    "load_dop": None,
+    "log_rejected_record_num": (3, 1, 0),
+    "compression": (3, 2, 7),
+    "warehouse": (3, 3, 0),
+    "prepared_timeout": (3, 5, 4),
+    "transaction_type": (4, 0, 0),
+    "source_type": None,
+    "channel_num": None,
+    "channel_id": None,
+    "enable_merge_commit": (3, 4, 0),
+    "merge_commit_async": (3, 4, 0),
+    "merge_commit_interval_ms": (3, 4, 0),
     "merge_commit_parallel": (3, 4, 0),
 }
 
@@ -46,7 +91,7 @@ class Handler(BaseHTTPRequestHandler):
         return True
 
     def handle_one_request(self):
-        self.entry = None
+        self.entry, self.is_logged = None, False
         try:
             super().handle_one_request()
         except (Gone, ConnectionError):
@@ -54,14 +99,21 @@ class Handler(BaseHTTPRequestHandler):
             if self.entry is not None and not self.entry.get("outcome"):
                 self.entry["outcome"] = "client gone"
         finally:
-            if self.entry is not None:
-                self.emulator.log.write(self.entry)
+            self.log()
+
+    def log(self):
+        """Writes the request's line, once: before its answer, so that who has the answer finds the line."""
+        if self.entry is not None and not self.is_logged:
+            self.is_logged = True
+            self.emulator.log.write(self.entry)
 
     def do(self):
         self.url = urllib.parse.urlsplit(self.path)
         self.parts = [urllib.parse.unquote(part) for part in self.url.path.split("/")[1:]]
         self.query = dict(urllib.parse.parse_qsl(self.url.query, keep_blank_values=True))
-        self.fields = {name.lower(): value.strip() for name, value in self.headers.items()}
+        # The back end takes a header's bytes as they are, and the front end reads them as UTF-8.
+        self.fields = {name.lower(): value.encode("latin-1", "replace").decode("utf-8", "replace").strip()
+                       for name, value in self.headers.items()}
         self.emulator.wait_while_paused()
         self.route()
 
@@ -100,14 +152,19 @@ class Handler(BaseHTTPRequestHandler):
         """Ends the connection with a RST: what was not read is lost to the peer as well."""
         if self.entry is not None:
             self.entry["outcome"] = outcome
+            self.log()
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         # The reader and the writer still hold the socket: close what is below them.
         os.close(self.connection.detach())
         raise Gone
 
     def answer(self, status, body, headers=(), kind="application/json", close=True):
+        is_cut = self.entry is not None and self.fault.get("do") == "cut-reply"
         if self.entry is not None:
             self.entry["status"] = status
+            if is_cut:
+                self.entry["outcome"] = "reply cut"
+            self.log()
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
@@ -117,10 +174,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
             self.close_connection = True
         self.end_headers()
-        if self.entry is not None and self.fault.get("do") == "cut-reply":
+        if is_cut:
             self.wfile.write(body[: len(body) // 2])
             self.wfile.flush()
-            self.entry["outcome"] = "reply cut"
             raise Gone
         self.wfile.write(body)
         self.wfile.flush()

@@ -2,8 +2,8 @@
 
 # Unverified:
 # - the types in a result's head: LARGEINT, JSON and ARRAY are sent as strings
-# - a prepared statement is refused: the server has them, the loads of this project do not use them
 """
+
 import asyncio
 import hashlib
 import logging
@@ -11,10 +11,12 @@ import secrets
 import sqlite3
 import threading
 
+import mysql_mimic.server
 from mysql_mimic import MysqlServer
 from mysql_mimic.auth import Forbidden, IdentityProvider, NativePasswordAuthPlugin, Success, User
 from mysql_mimic.charset import CharacterSet
-from mysql_mimic.errors import ErrorCode, MysqlError
+from mysql_mimic.connection import Connection
+from mysql_mimic.errors import SQLSTATES, MysqlError
 from mysql_mimic.results import ResultColumn, ResultSet
 from mysql_mimic.session import BaseSession
 from mysql_mimic.stream import ConnectionClosed
@@ -22,12 +24,26 @@ from mysql_mimic.types import ColumnType
 from mysql_mimic.variables import GlobalVariables, SessionVariables
 
 from starrocks_errors import SqlError
-from starrocks_faults import Log
 
-KINDS = {"BOOLEAN": ColumnType.TINY, "TINYINT": ColumnType.TINY, "SMALLINT": ColumnType.SHORT, "INT": ColumnType.LONG,
-         "BIGINT": ColumnType.LONGLONG, "FLOAT": ColumnType.FLOAT, "DOUBLE": ColumnType.DOUBLE, "DECIMAL": ColumnType.NEWDECIMAL,
-         "DATE": ColumnType.DATE, "DATETIME": ColumnType.DATETIME, "VARBINARY": ColumnType.BLOB}
+KINDS = {
+    "BOOLEAN": ColumnType.TINY,
+    "TINYINT": ColumnType.TINY,
+    "SMALLINT": ColumnType.SHORT,
+    "INT": ColumnType.LONG,
+    "BIGINT": ColumnType.LONGLONG,
+    "FLOAT": ColumnType.FLOAT,
+    "DOUBLE": ColumnType.DOUBLE,
+    "DECIMAL": ColumnType.NEWDECIMAL,
+    "DATE": ColumnType.DATE,
+    "DATETIME": ColumnType.DATETIME,
+    "VARBINARY": ColumnType.BLOB,
+}
 MAX_LOGGED = 2000
+# ErrorCode.java; what is not there is HY000.
+SQLSTATES.update(
+    {1007: b"HY000", 1050: b"42S01", 1052: b"23000", 1054: b"42S22", 1058: b"21S01", 1060: b"42S21", 1064: b"HY000"}
+    | {5203: b"42000", 5501: b"3F000", 5502: b"42602"}
+)
 
 
 def encode(_, value):
@@ -74,6 +90,7 @@ class Session(BaseSession):
         self.variables.set("version", "8.0.33", force=True)
         self.username = self.database = self.connection = None
         self.variables_set = {}
+        self.is_welcome, self.affected = False, 0
 
     @property
     def user(self):
@@ -88,8 +105,6 @@ class Session(BaseSession):
         if self.username is None:
             # The client was told; mysql-mimic would go on to take its statements.
             raise ConnectionClosed
-        if self.database:
-            await self.use(self.database)
 
     async def close(self):
         self.connection = None
@@ -108,7 +123,7 @@ class Session(BaseSession):
         return await asyncio.to_thread(self.run, sql)
 
     def run(self, sql):
-        emulator = self.emulator
+        emulator, self.affected = self.emulator, 0
         emulator.wait_while_paused()
         entry = emulator.log.start("sql", sql=sql[:MAX_LOGGED], db=self.database or "", user=self.username)
         fault = emulator.faults.choose("sql", sql=sql, db=self.database) or {}
@@ -138,12 +153,18 @@ class Session(BaseSession):
             emulator.log.write(entry)
         if result.database:
             self.database = result.database
-        self.tell_affected(result.affected)
+        self.affected = result.affected
         if not result.columns:
             return None
-        columns = [ResultColumn(name, KINDS.get(kind.name, ColumnType.VAR_STRING) if kind else ColumnType.VAR_STRING,
-                                CharacterSet.binary if kind and kind.name == "VARBINARY" else CharacterSet.utf8mb4, text_encoder=encode)
-                   for name, kind in result.columns]
+        columns = [
+            ResultColumn(
+                name,
+                KINDS.get(kind.name, ColumnType.VAR_STRING) if kind else ColumnType.VAR_STRING,
+                CharacterSet.binary if kind and kind.name == "VARBINARY" else CharacterSet.utf8mb4,
+                text_encoder=encode,
+            )
+            for name, kind in result.columns
+        ]
         return ResultSet(result.rows, columns)
 
     def cut(self):
@@ -151,17 +172,30 @@ class Session(BaseSession):
         transport.get_loop().call_soon_threadsafe(transport.abort) if hasattr(transport, "get_loop") else transport.abort()
         raise Cut
 
-    def tell_affected(self, count):
-        """mysql-mimic's OK says 0 rows; the connection's own `ok` is wrapped to say how many."""
-        connection = self.connection
-        original = type(connection).ok
-        connection.ok = lambda **fields: original(connection, **{"affected_rows": count, **fields})
-
 
 class Code(int):
     """A number of StarRocks' own, which mysql-mimic's list does not have."""
 
     name = "ERROR"
+
+
+class ToldConnection(Connection):
+    """Says in its OK how many rows a statement changed, and refuses a login to a database that is not there."""
+
+    def ok(self, **fields):
+        session = self.session
+        if not session.is_welcome:
+            session.is_welcome = True
+            try:
+                if session.database:
+                    session.emulator.engine.check_database(session.database)
+            except SqlError as error:
+                session.username = None
+                return self.error(msg=error.message, code=Code(error.code))
+        return super().ok(**{"affected_rows": session.affected, **fields})
+
+
+mysql_mimic.server.Connection = ToldConnection
 
 
 class Server(MysqlServer):
@@ -202,6 +236,3 @@ class MySQL:
         finally:
             self.is_ready.set()
         await server.serve_forever()
-
-
-__all__ = ["MySQL", "ErrorCode", "Log"]

@@ -223,7 +223,8 @@ extension Variable {
         .choice(["on", "off"]),
         default: .computed("off"),
         example: "on",
-        meaning: "Whether a StarRocks target gets each batch and its position in one transaction over all tables, which "
+        meaning:
+            "Whether a StarRocks target gets each batch and its position in one transaction over all tables, which "
             + "needs StarRocks 4.0."
     )
     static let sinkStarRocksHostMap = Variable(

@@ -44,7 +44,7 @@ package final class StarRocksBodies {
             transaction: nil
         )
         guard case .rows? = writer.slice(from: 0, context) else { return }
-        let slice = try writer.gather(context, &fold, asksVersions: false)
+        let slice = try writer.gather(context, &fold)
         for part in slice.parts {
             guard try writer.encode(part, slice, "bench_end", context, fold) != nil else { continue }
             take(writer.body)

@@ -27,17 +27,17 @@ final class StarRocksLedger {
     func open(_ source: SourceIdentity, deadline: ContinuousClock.Instant) throws(SinkError) {
         var position = try state.position() ?? StarRocksState.Position(source: source)
         attempted = position.revision
-        for _ in 0..<100 {
+        for _ in 0..<1000 {
             position.source = source
             attempted += 1
             position.revision = attempted
-            if try state.store(position, deadline: deadline) {
+            // One that failed is not used again either.
+            if try state.isUnused(attempted, deadline: deadline), try state.store(position, deadline: deadline) {
                 stored = position
                 unsettled = position.loads
                 return
             }
             // Another write had it: it may have been one of the position.
-            try state.awaitVisible(state.label(attempted), operation: "set up sink", deadline: deadline)
             position = try state.position() ?? position
             attempted = max(attempted, position.revision)
         }
@@ -45,7 +45,8 @@ final class StarRocksLedger {
     }
 
     /// Reads the position that is stored.
-    func read() throws(SinkError) -> SourcePosition? {
+    func read(deadline: ContinuousClock.Instant) throws(SinkError) -> SourcePosition? {
+        try resolve(deadline)
         guard let found = try state.position() else { return nil }
         if found.revision <= attempted, found.revision >= stored.revision { stored = found }
         return found.position
@@ -118,6 +119,7 @@ final class StarRocksLedger {
     private func resolve(_ deadline: ContinuousClock.Instant) throws(SinkError) {
         while let (revision, position) = pending {
             let label = state.label(revision)
+            if position?.isTransaction == true { state.rollBack(label, deadline: deadline) }
             switch try state.settled(label, operation: "store position", deadline: deadline) {
             case .visible, .committed:
                 // Or it was claimed, and nobody heard of it.
@@ -153,6 +155,52 @@ final class StarRocksLedger {
         return "\(state.label(stored.revision))_rehearsal_\(rehearsals)"
     }
 
+    // MARK: Transactions
+
+    /// The row that a transaction will write, once all that a batch has is in it.
+    ///
+    /// `position` is what the batch earns, nil where its unit goes on; `applied` then says what its tables have.
+    func next(_ position: SourcePosition?, applied: [StarRocksState.Load]) -> StarRocksState.Position {
+        var next = stored
+        next.revision = attempted + 1
+        next.isTransaction = true
+        if let position {
+            next.position = position
+            next.loads = []
+        } else {
+            next.loads.removeAll { load in applied.contains { $0.table == load.table } }
+            next.loads += applied
+        }
+        return next
+    }
+
+    /// Runs a transaction of loads under the label of the row's revision, and writes that row in it.
+    func transact(
+        _ next: StarRocksState.Position,
+        deadline: ContinuousClock.Instant,
+        _ body: (StarRocksTableWriter.Transaction) throws(SinkError) -> Void
+    ) throws(SinkError) {
+        attempted = next.revision
+        pending = (attempted, next)
+        let label = state.label(next.revision)
+        try state.begin(label, deadline: deadline)
+        do throws(SinkError) {
+            try body(StarRocksTableWriter.Transaction(label: label, isMulti: true))
+            try state.add(next, label, deadline: deadline)
+        } catch {
+            state.rollBack(label, deadline: deadline)
+            throw error
+        }
+        Failpoint.loadAnnounced.pass()
+        try state.commit(label, next.position?.commitLSN, deadline: deadline)
+        Failpoint.loadSent.pass()
+        pending = nil
+        stored = next
+    }
+
+    /// Settles what may be pending, so that ``next(_:applied:)`` builds on what is stored.
+    func prepare(deadline: ContinuousClock.Instant) throws(SinkError) { try resolve(deadline) }
+
     // MARK: Loads
 
     /// What became of a load.
@@ -165,6 +213,8 @@ final class StarRocksLedger {
 
     /// Asks for a load's labels; takes those that nobody has used, so that nobody will.
     func fate(of load: StarRocksState.Load, deadline: ContinuousClock.Instant) throws(SinkError) -> Fate {
+        // Written with its rows.
+        if load.label.isEmpty { return .all }
         if try isLoaded(load, "end", deadline) { return .all }
         var parts = 0
         while try isLoaded(load, String(parts), deadline) { parts += 1 }

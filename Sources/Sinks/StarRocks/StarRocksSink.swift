@@ -31,6 +31,8 @@ public final class StarRocksSink: Sink {
     private var fold = FoldIndex()
     private var version = StarRocksVersion.oldest
     private var ledger: StarRocksLedger?
+    /// `dbmazz_synced_at` of a batch.
+    private var now = ""
     private var writers: [TableRef: StarRocksTableWriter] = [:]
     /// What operators should know of the tables.
     public private(set) var warnings: [String] = []
@@ -148,8 +150,27 @@ public final class StarRocksSink: Sink {
         for table in tables {
             guard let writer = writers[table.ref] else { throw notSetUp(table.ref) }
             writer.beginCopy()
-            try database.run("TRUNCATE TABLE \(writer.layout.name)", operation: "empty table", table: table.ref)
+            try empty(writer.layout)
         }
+    }
+
+    /// Removes all rows by a statement that leaves those of the copy alone, should it get to run later than expected.
+    ///
+    /// TRUNCATE would not: a daemon that was killed may have sent it, and the copy that follows would lose rows.
+    private func empty(_ layout: StarRocksLayout) throws(SinkError) {
+        let operation = "empty table"
+        let column = AuditColumn.version.rawValue
+        let rows = try database.rows(
+            "SELECT count(*), max(\(column)) FROM \(layout.name)",
+            operation: operation,
+            table: layout.ref
+        )
+        guard let row = rows.first, row.count == 2, row[0] != "0" else { return }
+        try database.run(
+            "DELETE FROM \(layout.name) WHERE \(column) <= \(row[1] ?? "0") OR \(column) IS NULL",
+            operation: operation,
+            table: layout.ref
+        )
     }
 
     /// Stores the consistent point of the tables, then the position if one is given.
@@ -164,7 +185,9 @@ public final class StarRocksSink: Sink {
     // MARK: Stream
 
     /// Reads the pipeline's position.
-    public func durablePosition() async throws(SinkError) -> SourcePosition? { try ledger?.read() }
+    public func durablePosition() async throws(SinkError) -> SourcePosition? {
+        try ledger?.read(deadline: .now + .seconds(60))
+    }
 
     /// Loads the batch's rows, table by table; with the unit's last batch, moves the position behind them.
     public func writeBatch(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) -> SinkResult {
@@ -172,7 +195,12 @@ public final class StarRocksSink: Sink {
         database.limit = deadline
         defer { database.limit = nil }
         try settle(ledger, deadline: deadline)
-        if !batch.isEmpty { try write(batch, ledger, deadline) }
+        now = Timestamp.starRocks()
+        var isWhole = false
+        if !batch.isEmpty {
+            if config.usesTransactions { isWhole = try writeInTransaction(batch, ledger, deadline) }
+            if !isWhole { try write(batch, ledger, deadline) }
+        }
         var result = SinkResult(
             recordsWritten: batch.selectedCount,
             bytesWritten: batch.tupleBytes,
@@ -181,31 +209,73 @@ public final class StarRocksSink: Sink {
         result.substitutions = writers.values.flatMap { $0.takeSubstitutions() }
         guard batch.commitsUnit else { return result }
         Failpoint.beforeSinkCommit.pass()
-        if let position = batch.position { try ledger.move(to: position, deadline: deadline) }
+        if !isWhole, let position = batch.position { try ledger.move(to: position, deadline: deadline) }
         result.durablePosition = ledger.stored.position
         return result
+    }
+
+    /// What a call of a table's writer is about; without a transaction its loads are announced.
+    private func context(
+        _ batch: CdcBatch,
+        _ table: UInt32,
+        _ ledger: StarRocksLedger,
+        _ deadline: ContinuousClock.Instant,
+        isRehearsal: Bool = false,
+        transaction: StarRocksTableWriter.Transaction? = nil
+    ) -> StarRocksTableWriter.Context {
+        let isStream = batch.position != nil || !batch.beginsUnit || !batch.commitsUnit
+        var announce: ((StarRocksState.Load) throws(SinkError) -> String)?
+        if transaction == nil {
+            announce = { (load) throws(SinkError) in try ledger.announce([load], deadline: deadline).first ?? "" }
+        }
+        return StarRocksTableWriter.Context(
+            batch: batch,
+            table: table,
+            mode: batch.isCopy ? .copy : isStream ? .stream : .replay,
+            isRehearsal: isRehearsal,
+            now: now,
+            deadline: deadline,
+            state: ledger.state,
+            announce: announce,
+            transaction: transaction
+        )
+    }
+
+    /// Writes a batch with its position in one transaction.
+    ///
+    /// - Returns: false, with nothing done, where a table's changes do not fit into one: what comes behind a truncate, or
+    ///   behind rows that have to be read back, needs what comes before to be committed.
+    private func writeInTransaction(_ batch: CdcBatch, _ ledger: StarRocksLedger, _ deadline: ContinuousClock.Instant)
+        throws(SinkError) -> Bool
+    {
+        var loads: [StarRocksState.Load] = []
+        for table in batch.touchedTables {
+            let writer = try writer(of: table, batch)
+            let context = context(batch, table, ledger, deadline)
+            guard let slice = writer.slice(from: 0, context) else { continue }
+            guard case .rows(let range, let last) = slice, writer.isWhole(range, context) else { return false }
+            loads.append(writer.load(to: last, context))
+        }
+        try ledger.prepare(deadline: deadline)
+        let next = ledger.next(batch.commitsUnit ? batch.position : nil, applied: batch.isCopy ? [] : loads)
+        try ledger.transact(next, deadline: deadline) { (transaction) throws(SinkError) in
+            for table in batch.touchedTables {
+                try writer(of: table, batch).write(
+                    context(batch, table, ledger, deadline, transaction: transaction),
+                    &fold,
+                    announced: nil
+                )
+            }
+        }
+        for load in loads { writers[load.table]?.settle(load, first: true, all: true) }
+        return true
     }
 
     private func write(_ batch: CdcBatch, _ ledger: StarRocksLedger, _ deadline: ContinuousClock.Instant)
         throws(SinkError)
     {
-        let mode: StarRocksTableWriter.Mode =
-            batch.isCopy
-            ? .copy : batch.position != nil || !batch.beginsUnit || !batch.commitsUnit ? .stream : .replay
-        let now = Timestamp.starRocks()
         func context(_ table: UInt32) -> StarRocksTableWriter.Context {
-            StarRocksTableWriter.Context(
-                batch: batch,
-                table: table,
-                mode: mode,
-                now: now,
-                deadline: deadline,
-                state: ledger.state,
-                announce: { (load) throws(SinkError) in
-                    try ledger.announce([load], deadline: deadline).first ?? ""
-                },
-                transaction: nil
-            )
+            self.context(batch, table, ledger, deadline)
         }
         // The first slice of every table is announced at once: each announcement is a load, too.
         var loads: [StarRocksState.Load] = []
@@ -230,8 +300,10 @@ public final class StarRocksSink: Sink {
         database.limit = deadline
         defer { database.limit = nil }
         let client = try connect()
+        // What is in needs no rehearsal, and what it was about may be gone.
+        try settle(ledger, deadline: deadline)
         let operation = "rehearse"
-        let isStream = batch.position != nil || !batch.beginsUnit || !batch.commitsUnit
+        now = Timestamp.starRocks()
         for table in batch.touchedTables {
             let writer = try writer(of: table, batch)
             let name = writer.layout.schema.sinkName
@@ -240,15 +312,12 @@ public final class StarRocksSink: Sink {
             guard begun.status.uppercased() == "OK" else {
                 throw StarRocksError.failure(begun.message, operation: operation, table: writer.layout.ref, lsn: nil)
             }
-            let context = StarRocksTableWriter.Context(
-                batch: batch,
-                table: table,
-                mode: batch.isCopy ? .copy : isStream ? .stream : .replay,
+            let context = context(
+                batch,
+                table,
+                ledger,
+                deadline,
                 isRehearsal: true,
-                now: Timestamp.starRocks(),
-                deadline: deadline,
-                state: ledger.state,
-                announce: nil,
                 transaction: StarRocksTableWriter.Transaction(label: label, isMulti: false)
             )
             do throws(SinkError) {

@@ -47,30 +47,23 @@ struct StarRocksSlice {
     init(
         _ writer: StarRocksTableWriter,
         _ context: StarRocksTableWriter.Context,
-        _ fold: FoldIndex,
-        asksVersions: Bool
+        _ fold: FoldIndex
     ) throws(SinkError) {
         layout = writer.layout
         let batch = context.batch
         let isSoft = writer.deleteMode == .soft
-        let isReplay = context.mode == .replay
+        let has = try applied(writer, context, fold)
         var rows: [Row] = []
-        let isSimple = fold.runEnds.isEmpty
+        let isSimple =
+            fold.runEnds.isEmpty
             && !fold.items.contains { $0.outcome == .changeKey || $0.outcome == .truncate }
         let isComplete = isSimple && !fold.items.contains { Self.isIncomplete($0, isSoft, batch) }
         if isSimple {
             rows = fold.items.indices.map { Row(kind: Self.kind(of: fold.items[$0], isSoft), item: $0) }
+            if let has { rows = rows.filter { !has(newKey(fold.items[$0.item], batch, fold), fold.items[$0.item]) } }
             if !isComplete { before = Array(repeating: -1, count: fold.items.count) }
         } else {
-            rows = chain(batch, fold, isSoft)
-        }
-        if context.isRehearsal, context.mode == .stream {
-            rows = rows.filter { row in
-                batch.version(of: batch.change(Int(fold.items[row.item].change))).number > writer.applied
-            }
-        }
-        if asksVersions || isReplay {
-            rows = try unapplied(rows, batch, fold, writer.database, isReplay: isReplay)
+            rows = chain(batch, fold, isSoft, has)
         }
         guard !(isComplete || rows.isEmpty) else {
             if !rows.isEmpty { addWhole(rows, batch, fold) }
@@ -111,7 +104,12 @@ struct StarRocksSlice {
     }
 
     /// Finds what each item follows, and which row each key has in the end.
-    private mutating func chain(_ batch: CdcBatch, _ fold: FoldIndex, _ isSoft: Bool) -> [Row] {
+    private mutating func chain(
+        _ batch: CdcBatch,
+        _ fold: FoldIndex,
+        _ isSoft: Bool,
+        _ has: ((StarRocksKey, FoldIndex.Item) -> Bool)?
+    ) -> [Row] {
         var last: [StarRocksKey: Row] = [:]
         before = Array(repeating: -2, count: fold.items.count)
         // A slice has a truncate in it only where it is rehearsed.
@@ -127,8 +125,9 @@ struct StarRocksSlice {
                 }
                 if before[index] == -1 { rootKeys[index] = old }
             }
-            if isMove { last[old] = Row(kind: .oldKey, item: index) }
-            last[new] = Row(kind: Self.kind(of: item, isSoft), item: index)
+            // What the target has already is in its rows, and what follows is looked up there.
+            if isMove, has?(old, item) != true { last[old] = Row(kind: .oldKey, item: index) }
+            if has?(new, item) != true { last[new] = Row(kind: Self.kind(of: item, isSoft), item: index) }
         }
         return last.values.sorted { ($0.item, $0.kind == .oldKey ? 0 : 1) < ($1.item, $1.kind == .oldKey ? 0 : 1) }
     }
@@ -160,23 +159,39 @@ struct StarRocksSlice {
 
     // MARK: Versions
 
-    /// The rows that the target does not have yet.
-    private func unapplied(
-        _ rows: [Row],
-        _ batch: CdcBatch,
-        _ fold: FoldIndex,
-        _ database: StarRocksDatabase,
-        isReplay: Bool
-    ) throws(SinkError) -> [Row] {
-        let keys = rows.map { row in
-            row.kind == .oldKey ? oldKey(fold.items[row.item], batch) : newKey(fold.items[row.item], batch, fold)
+    /// Whether the target has what an operation leaves under a key; nil where it has none of them.
+    private func applied(
+        _ writer: StarRocksTableWriter,
+        _ context: StarRocksTableWriter.Context,
+        _ fold: FoldIndex
+    ) throws(SinkError) -> ((StarRocksKey, FoldIndex.Item) -> Bool)? {
+        let batch = context.batch
+        func version(_ item: FoldIndex.Item) -> UInt128 { batch.version(of: batch.change(Int(item.change))).number }
+        let (applied, uncertain) = (writer.applied, writer.uncertain)
+        switch context.mode {
+        case .copy: return nil
+        case .stream:
+            // A slice begins behind what is applied, unless it is rehearsed.
+            guard uncertain > applied || context.isRehearsal else { return nil }
+        case .replay: break
         }
-        let found = try StarRocksStoredRows(Array(Set(keys)), columns: [], of: layout, from: database)
-        return rows.indices.filter { index in
-            let version = batch.version(of: batch.change(Int(fold.items[rows[index].item].change))).number
-            guard let there = found.row(keys[index]) else { return isReplay }
-            return there.version < version
-        }.map { rows[$0] }
+        let isReplay = context.mode == .replay
+        var keys: Set<StarRocksKey> = []
+        for item in fold.items where item.outcome != .truncate {
+            guard isReplay || version(item) > applied && version(item) <= uncertain else { continue }
+            keys.insert(newKey(item, batch, fold))
+            if item.outcome == .changeKey { keys.insert(oldKey(item, batch)) }
+        }
+        let found = try StarRocksStoredRows(Array(keys), columns: [], of: layout, from: writer.database)
+        return { key, item in
+            let version = version(item)
+            if !isReplay {
+                if version <= applied { return true }
+                if version > uncertain { return false }
+            }
+            guard let there = found.row(key) else { return !isReplay }
+            return there.version >= version
+        }
     }
 
     // MARK: Parts

@@ -16,7 +16,7 @@ final class StarRocksState {
     /// The beginning of every label of the pipeline: it tells which one of them.
     let labelPrefix: String
     /// What stands in keys for the pipeline's name, which may be longer than a key.
-    private let id: String
+    let id: String
 
     /// A load that was announced.
     struct Load: Equatable {
@@ -27,6 +27,8 @@ final class StarRocksState {
         var from: UInt128
         /// And up to here with all of its parts; 0 for rows of a copy.
         var to: UInt128
+        /// Up to where the table has some of the changes behind `from` from an earlier load; 0 for none.
+        var uncertain: UInt128 = 0
         /// What its labels end in that were claimed, so that they tell of no load.
         var claimed: [String] = []
     }
@@ -36,8 +38,12 @@ final class StarRocksState {
         var source: SourceIdentity
         var position: SourcePosition?
         var revision: UInt64 = 0
-        /// Those since the position: of every table the last.
+        /// Those since the position, of every table the last.
+        ///
+        /// One without a label was in this row's transaction.
         var loads: [Load] = []
+        /// Whether the row is written in a transaction with others.
+        var isTransaction = false
     }
 
     /// A table of the source as it is registered here.
@@ -64,7 +70,7 @@ final class StarRocksState {
         }
     }
 
-    private func name(_ table: String) -> String {
+    func name(_ table: String) -> String {
         "\(config.database.starRocksIdentifier).\(table.starRocksIdentifier)"
     }
 
@@ -138,9 +144,7 @@ final class StarRocksState {
         return found
     }
 
-    /// Writes the pipeline's next row.
-    ///
-    /// - Returns: false where the revision was written before, by whomever.
+    /// Writes the pipeline's next row; false where the revision was written before, by whomever.
     func store(_ position: Position, deadline: ContinuousClock.Instant) throws(SinkError) -> Bool {
         try write(
             try rows([position]),
@@ -153,12 +157,12 @@ final class StarRocksState {
         )
     }
 
-    private static let positionColumns = [
+    static let positionColumns = [
         "pipeline_id", "revision", "pipeline", "system_identifier", "timeline", "slot", "lsn", "commit_lsn", "loads",
         "updated_at",
     ]
 
-    private func rows(_ positions: [Position]) throws(SinkError) -> StarRocksRows {
+    func rows(_ positions: [Position]) throws(SinkError) -> StarRocksRows {
         try StarRocksRows(
             positions.map { position in
                 [
@@ -175,10 +179,9 @@ final class StarRocksState {
     /// The label of a write of this revision.
     func label(_ revision: UInt64) -> String { "\(labelPrefix)_\(revision)" }
 
-    /// Takes a label, so that a load which is on its way finds it used.
+    /// Takes a label, so that a load which is on its way finds it used; false where it exists already.
     ///
-    /// - Parameter stored: the pipeline's last row, which is written again, and says that the label was claimed.
-    /// - Returns: false where the label exists already.
+    /// The pipeline's last row is written again with it, and says that the label was claimed.
     func claim(_ label: String, _ stored: Position, deadline: ContinuousClock.Instant) throws(SinkError) -> Bool {
         try write(
             try rows([stored]),
@@ -212,7 +215,7 @@ final class StarRocksState {
         )
     }
 
-    private func write(
+    func write(
         _ rows: StarRocksRows,
         _ table: String,
         _ columns: [String],
@@ -261,7 +264,8 @@ final class StarRocksState {
                     .retriable,
                     operation: operation,
                     cause: state == .running
-                        ? "the load with label \(label) is still running" : "the load with label \(label) is not visible yet",
+                        ? "the load with label \(label) is still running"
+                        : "the load with label \(label) is not visible yet",
                     remedy: "waiting for it"
                 ).ofTarget
             }
@@ -308,7 +312,7 @@ final class StarRocksState {
 
     /// Registers tables, with how far their copy is: nil where it is not complete.
     ///
-    /// - Returns: false where the revision was written before.
+    /// False where the revision was written before.
     func register(
         _ tables: [TableSchema],
         at point: LSN?,
@@ -345,95 +349,6 @@ final class StarRocksState {
             + "\(Self.hash(pipeline, table.schema, table.name).starRocksLiteral);"
     }
 
-    // MARK: Dead letters
-
-    /// Longer lines are kept in pieces.
-    private static let pieceLength = 1_000_000
-
-    /// Adds lines, in their order; makes the table if it is missing.
-    func storeDeadLetters(_ lines: [String], _ version: StarRocksVersion) throws(SinkError) {
-        let operation = "store dead letters"
-        let properties = StarRocksLayout.properties(replicationNumber: config.replicationNumber, version: version)
-        try database.run(
-            """
-            CREATE TABLE IF NOT EXISTS \(name(Self.deadLetterTable))
-            (
-                pipeline_id VARCHAR(32) NOT NULL, number BIGINT NOT NULL, piece INT NOT NULL, pipeline VARCHAR(1000) NULL,
-                line VARCHAR(\(StarRocksTypes.longest)) NULL, stored_at DATETIME NULL
-            )
-            PRIMARY KEY (pipeline_id, number, piece) DISTRIBUTED BY HASH (pipeline_id) BUCKETS 1 \(properties)
-            """,
-            operation: operation
-        )
-        guard !lines.isEmpty else { return }
-        let last = try database.rows(
-            "SELECT max(number) FROM \(name(Self.deadLetterTable)) WHERE pipeline_id = \(id.starRocksLiteral)",
-            operation: operation
-        )
-        var number = last.first?.first?.flatMap { UInt64($0) } ?? 0
-        var cells: [[String?]] = []
-        for line in lines {
-            number += 1
-            for (piece, text) in Self.pieces(line).enumerated() {
-                cells.append([id, String(number), String(piece), pipeline, text, Timestamp.starRocks()])
-            }
-        }
-        let rows = try StarRocksRows(cells, operation: operation)
-        // Of what is sent: the same lines under the same numbers have the same label.
-        let hash = rows.body.withUnsafeBytes { String($0.hashed(into: 0), radix: 16) }
-        let isNew = try write(
-            rows,
-            Self.deadLetterTable,
-            ["pipeline_id", "number", "piece", "pipeline", "line", "stored_at"],
-            label: "\(labelPrefix)_letter_\(number)_\(hash)",
-            operation: operation,
-            deadline: .now + .seconds(60)
-        )
-        if !isNew {
-            try awaitVisible(
-                "\(labelPrefix)_letter_\(number)_\(hash)",
-                operation: operation,
-                deadline: .now + .seconds(60)
-            )
-        }
-    }
-
-    private static func pieces(_ line: String) -> [String] {
-        guard line.utf8.count > pieceLength else { return [line] }
-        var pieces: [String] = []
-        var rest = Substring(line)
-        while !rest.isEmpty {
-            // A scalar has at most four bytes.
-            var piece = rest.unicodeScalars.prefix(pieceLength / 4)
-            if piece.isEmpty { piece = rest.unicodeScalars[...] }
-            pieces.append(String(piece))
-            rest = rest[piece.endIndex...]
-        }
-        return pieces
-    }
-
-    /// The lines in their order; none where there is no table.
-    func deadLetters() throws(SinkError) -> [String] {
-        let operation = "read dead letters"
-        let known = try database.rows(
-            "SELECT TABLE_NAME FROM information_schema.tables WHERE TABLE_SCHEMA = \(config.database.starRocksLiteral) "
-                + "AND TABLE_NAME = \(Self.deadLetterTable.starRocksLiteral)",
-            operation: operation
-        )
-        guard !known.isEmpty else { return [] }
-        var lines: [String] = []
-        let rows = try database.rows(
-            "SELECT piece, line FROM \(name(Self.deadLetterTable)) WHERE pipeline_id = \(id.starRocksLiteral) "
-                + "ORDER BY number, piece",
-            operation: operation
-        )
-        for row in rows {
-            guard row.count == 2, let text = row[1] else { continue }
-            if row[0] == "0" { lines.append(text) } else if !lines.isEmpty { lines[lines.count - 1] += text }
-        }
-        return lines
-    }
-
     private func corrupt(_ table: String) -> SinkError {
         SinkError(
             .permanent,
@@ -441,24 +356,5 @@ final class StarRocksState {
             cause: "the row of pipeline \"\(pipeline)\" in \(config.database).\(table) is not as it was written",
             remedy: "restore the database from a backup, or drop its tables and the slot and copy anew"
         ).ofTarget
-    }
-}
-
-extension StarRocksState.Load {
-    /// `schema:table:label:from:to:claimed`, names percent-encoded, versions hexadecimal.
-    var text: String {
-        [
-            table.schema.percentEncoded, table.name.percentEncoded, label, String(from, radix: 16), String(to, radix: 16),
-            claimed.joined(separator: "+"),
-        ].joined(separator: ":")
-    }
-
-    init?(text: Substring) {
-        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-        guard parts.count == 6, let schema = String(parts[0]).percentDecoded, let name = String(parts[1]).percentDecoded,
-            let from = UInt128(parts[3], radix: 16), let to = UInt128(parts[4], radix: 16)
-        else { return nil }
-        self.init(table: TableRef(schema: schema, name: name), label: String(parts[2]), from: from, to: to)
-        claimed = parts[5].split(separator: "+").map(String.init)
     }
 }

@@ -102,7 +102,7 @@ final class StarRocksTableWriter {
     func settle(_ load: StarRocksState.Load, first: Bool, all: Bool) {
         guard load.to > 0 else { return }
         applied = max(applied, all ? load.to : load.from)
-        if first, !all { uncertain = max(uncertain, load.to) }
+        uncertain = max(uncertain, first && !all ? load.to : 0, load.uncertain)
     }
 
     // MARK: Slices
@@ -146,7 +146,10 @@ final class StarRocksTableWriter {
 
     /// Writes what the batch has of the table.
     ///
-    /// - Parameter announced: the label of the first slice, if that was announced before.
+    /// - Parameters:
+    ///   - context: what, and for whom.
+    ///   - fold: folds changes.
+    ///   - announced: the label of the first slice, if that was announced before.
     /// - Throws: a permanent error that names every change refused.
     func write(_ context: Context, _ fold: inout FoldIndex, announced: String?) throws(SinkError) {
         // A rehearsal leaves nothing that a later slice could read back, and the batch is narrowed by whoever asks for it.
@@ -172,13 +175,14 @@ final class StarRocksTableWriter {
                 if isNarrowed { context.batch.narrow(to: range) }
                 try write(label, to: last, context, &fold)
                 if isNarrowed { context.batch.widen() }
-                if context.mode == .stream { applied = max(applied, last) }
+                // In a transaction it is so only when that is committed.
+                if context.mode == .stream, context.transaction == nil { applied = max(applied, last) }
             }
         }
     }
 
     /// Whether a slice is all that the batch has of the table.
-    private func isWhole(_ range: Range<Int>, _ context: Context) -> Bool {
+    func isWhole(_ range: Range<Int>, _ context: Context) -> Bool {
         guard Int(context.batch.firstChange(ofTable: context.table)) >= range.lowerBound else { return false }
         return slice(from: range.upperBound, context) == nil
     }
@@ -189,7 +193,8 @@ final class StarRocksTableWriter {
             table: layout.ref,
             label: "",
             from: context.mode == .stream ? applied : 0,
-            to: context.mode == .stream ? last : 0
+            to: context.mode == .stream ? last : 0,
+            uncertain: context.mode == .stream ? uncertain : 0
         )
     }
 
@@ -200,7 +205,7 @@ final class StarRocksTableWriter {
             build(&fold, context)
             return try writeKeyless(label, context, fold)
         }
-        let slice = try gather(context, &fold, asksVersions: last <= uncertain && context.mode == .stream)
+        let slice = try gather(context, &fold)
         var parts = slice.parts
         guard let final = parts.popLast() else { return }
         for (number, part) in parts.enumerated() {
@@ -220,9 +225,9 @@ final class StarRocksTableWriter {
     }
 
     /// Folds what the batch shows of a table with a key, and divides it into loads.
-    func gather(_ context: Context, _ fold: inout FoldIndex, asksVersions: Bool) throws(SinkError) -> StarRocksSlice {
+    func gather(_ context: Context, _ fold: inout FoldIndex) throws(SinkError) -> StarRocksSlice {
         build(&fold, context)
-        let slice = try StarRocksSlice(self, context, fold, asksVersions: asksVersions)
+        let slice = try StarRocksSlice(self, context, fold)
         try throwRefused()
         return slice
     }
