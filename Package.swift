@@ -108,6 +108,13 @@ let package = Package(
             swiftSettings: settings
         ),
 
+        // What `scripts/bench starrocks` builds for release and runs.
+        .executableTarget(
+            name: "encoding-bench",
+            dependencies: ["CdcCore", "HTTPClient", "Sinks", "CZlib"],
+            path: "Tests/Bench",
+            swiftSettings: settings
+        ),
         .target(
             name: "TestSupport",
             dependencies: ["CLibpq", "CSQLite", "CLinux"],

@@ -97,12 +97,21 @@ import Testing
 
     @Test("a row's number is written in decimal, to the last of 39 digits")
     func numbers() throws {
-        let numbers: [UInt128] = [
+        var numbers: [UInt128] = [
             0, 9, 10, 10_000_000_000_000_000_000, 9_999_999_999_999_999_999, UInt128(UInt64.max),
             UInt128(UInt64.max) + 1,
             170_141_183_460_469_231_731_687_303_715_884_105_727, .max,
             100_000_000_000_000_000_000_000_000_000_000_000_000,
         ]
+        for shift in 0..<128 {
+            let power = UInt128(1) << UInt128(shift)
+            numbers += [power - 1, power, power + power / 3]
+        }
+        var ten: UInt128 = 1
+        for _ in 0..<38 {
+            ten *= 10
+            numbers += [ten - 1, ten, ten + 1, ten * 2 / 3]
+        }
         for number in numbers {
             var buffer = RowBuffer()
             buffer.append(decimal: number)

@@ -294,49 +294,63 @@ struct StarRocksSlice {
     func append(
         _ row: Row,
         _ present: [Int],
-        _ hasOperation: Bool,
-        _ writer: StarRocksTableWriter,
-        _ context: StarRocksTableWriter.Context,
-        _ fold: FoldIndex
+        to rows: inout StarRocksRowEncoder,
+        _ batch: CdcBatch,
+        _ fold: FoldIndex,
+        _ isSoft: Bool
     ) {
-        let batch = context.batch
         let item = fold.items[row.item]
-        let change = Int(item.change)
-        let version = batch.version(of: batch.change(change))
-        switch row.kind {
-        case .row:
-            let isComplete = !item.isPartial
-            for (place, column) in present.enumerated() {
-                if place > 0 { writer.separate() }
-                let cell = fold.cell(item, column, in: batch)
-                if isComplete || !cell.isUnchanged {
-                    writer.append(cell.hasBytes ? batch.bytes(of: cell) : nil, column, change, context)
-                } else {
-                    appendKept(column, of: row.item, change, writer, context, fold)
-                }
-            }
-            let kind: UInt8 = item.outcome == .upsert && batch.change(change).kind == .insert ? 0 : 1
-            writer.finishRow(kind, isDeleted: false, version, isGone: false, hasOperation: hasOperation, context)
-        case .mark:
-            for (place, column) in present.enumerated() {
-                if place > 0 { writer.separate() }
-                appendKept(column, of: row.item, change, writer, context, fold)
-            }
-            writer.finishRow(2, isDeleted: true, version, isGone: false, hasOperation: hasOperation, context)
-        case .delete, .oldKey:
-            for (place, column) in present.enumerated() {
-                if place > 0 { writer.separate() }
-                guard layout.schema.key.contains(column) else {
-                    writer.encoder.appendNull(to: &writer.row)
-                    continue
-                }
-                let cell =
-                    row.kind == .oldKey
-                    ? batch.oldCell(batch.change(change), column) : fold.cell(item, column, in: batch)
-                writer.append(cell.hasBytes ? batch.bytes(of: cell) : nil, column, change, context)
-            }
-            writer.finishRow(2, isDeleted: true, version, isGone: true, hasOperation: hasOperation, context)
+        guard row.kind == .row, !item.isPartial else {
+            return appendSeldom(row, item, present, to: &rows, batch, fold, isSoft)
         }
+        let change = batch.change(Int(item.change))
+        for place in 0..<present.count {
+            if place > 0 { rows.separate() }
+            let cell = fold.cell(item, present[place], in: batch)
+            rows.append(cell.hasBytes ? batch.bytes(of: cell) : nil, present[place], Int(item.change))
+        }
+        rows.finishRow(kind(item, change), isDeleted: false, batch.version(of: change), isGone: false)
+    }
+
+    /// What `dbmazz_op_type` says of a row that stays.
+    @inline(__always)
+    private func kind(_ item: FoldIndex.Item, _ change: Change) -> UInt8 {
+        item.outcome == .upsert && change.kind == .insert ? 0 : 1
+    }
+
+    /// Encodes a row that does not carry all of itself, or one that goes.
+    @inline(never)
+    private func appendSeldom(
+        _ row: Row,
+        _ item: FoldIndex.Item,
+        _ present: [Int],
+        to rows: inout StarRocksRowEncoder,
+        _ batch: CdcBatch,
+        _ fold: FoldIndex,
+        _ isSoft: Bool
+    ) {
+        let place = Int(item.change)
+        let change = batch.change(place)
+        let isGone = row.kind == .delete || row.kind == .oldKey
+        for (index, column) in present.enumerated() {
+            if index > 0 { rows.separate() }
+            guard isGone else {
+                appendKept(column, of: row.item, place, to: &rows, batch, fold, isSoft)
+                continue
+            }
+            guard layout.schema.key.contains(column) else {
+                rows.appendNull()
+                continue
+            }
+            let cell = row.kind == .oldKey ? batch.oldCell(change, column) : fold.cell(item, column, in: batch)
+            rows.appendSeldom(cell.hasBytes ? batch.bytes(of: cell) : nil, column, place)
+        }
+        rows.finishRow(
+            row.kind == .row ? kind(item, change) : 2,
+            isDeleted: row.kind != .row,
+            batch.version(of: change),
+            isGone: isGone
+        )
     }
 
     /// Appends a value that an item may not carry itself.
@@ -344,26 +358,23 @@ struct StarRocksSlice {
         _ column: Int,
         of index: Int,
         _ change: Int,
-        _ writer: StarRocksTableWriter,
-        _ context: StarRocksTableWriter.Context,
-        _ fold: FoldIndex
+        to rows: inout StarRocksRowEncoder,
+        _ batch: CdcBatch,
+        _ fold: FoldIndex,
+        _ isSoft: Bool
     ) {
-        let batch = context.batch
+        let cell = fold.cell(fold.items[index], column, in: batch)
         // A whole soft delete carries everything itself, and has no chain.
-        guard !before.isEmpty else {
-            let cell = fold.cell(fold.items[index], column, in: batch)
-            return writer.append(cell.hasBytes ? batch.bytes(of: cell) : nil, column, change, context)
-        }
-        switch source(column, of: index, batch, fold, writer.deleteMode == .soft) {
+        let isOwn = before.isEmpty || fold.items[index].outcome != .delete && !cell.isUnchanged
+        switch isOwn ? Source.cell(cell) : source(column, of: index, batch, fold, isSoft) {
         case .cell(let cell):
-            writer.append(cell.hasBytes ? batch.bytes(of: cell) : nil, column, change, context)
+            rows.appendSeldom(cell.hasBytes ? batch.bytes(of: cell) : nil, column, change)
         case .target(let root):
             guard let key = rootKeys[root], let value = stored.row(key)?.values[column] else {
-                return writer.refuse(change, writer.missingRow(batch.version(of: batch.change(change))))
+                return rows.refuse(change, .missingRow)
             }
-            writer.appendStored(value, column)
-        case .nowhere:
-            writer.refuse(change, writer.missingRow(batch.version(of: batch.change(change))))
+            rows.appendStored(value, column)
+        case .nowhere: rows.refuse(change, .missingRow)
         }
     }
 }
