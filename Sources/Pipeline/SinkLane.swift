@@ -237,9 +237,12 @@ actor SinkLane {
         attempts += 1
         failingSince = failingSince ?? .now
         monitor.repeating(error)
-        guard let delay = live.sink.retry.delay(before: attempts, using: &random) else {
+        let retry = live.sink.retry
+        guard var delay = retry.delay(before: attempts, using: &random) else {
             return .failed(PipelineFailure(.retriesExhausted, "\(error) (given up after \(attempts - 1) retries)"))
         }
+        // A target that is overloaded asks for time; how long a wait may be at all is set.
+        delay = max(delay, min(error.pause, retry.maximum))
         logger.warning(
             "sink waits",
             metadata: [
