@@ -94,6 +94,18 @@ class Alter:
                 )
             self.apply(words, table, connection)
 
+    def cancel(self, words, db):
+        """CANCEL ALTER TABLE COLUMN FROM table: the job ends, and nothing has changed."""
+        words.expect("ALTER", "TABLE", "COLUMN", "FROM")
+        database, name = words.qualified(db)
+        self.emulator.engine.require("ALTER", database, name)
+        with self.store.write() as connection:
+            done = connection.execute(
+                "UPDATE sr_alter SET state = 'CANCELLED', message = 'user cancelled', finished = ? WHERE db = ? AND name = ? "
+                "AND state NOT IN ('FINISHED', 'CANCELLED')", (time.time(), database, name)).rowcount
+        if not done:
+            raise SqlError(1064, f"Table[{name}] is not under SCHEMA_CHANGE.")
+
     def apply(self, words, table, db):
         import copy
 

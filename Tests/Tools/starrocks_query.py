@@ -111,6 +111,9 @@ class Engine:
             return self.show.describe(*words.qualified(db))
         if first in ("CREATE", "DROP", "TRUNCATE", "ALTER"):
             return self.define(first, words, db)
+        if first == "CANCEL":
+            self.alter.cancel(words, db)
+            return Result()
         if first in ("INSERT", "UPDATE", "DELETE"):
             return Result(affected=self.changes.run(self.parse(sql), session, db))
         if first == "SYNC":

@@ -6,7 +6,11 @@ of its database.
 
 The words are TransactionWithoutChannelHandler's and MultiStatementTransactionHandler's.
 
+A single-table transaction takes bodies without a look at their rows: what is wrong with them is told by prepare or commit; and all
+its loads have the same headers (TransactionStreamLoadAction::_exec_plan_fragment, TransactionMgr::_commit_transaction).
+
 # Unverified:
+# - a load of a multi-table transaction tells at once what is wrong with its rows, and may have other headers than the one before
 # - statuses other than OK, FAILED and LABEL_ALREADY_EXISTS; TXN_NOT_EXISTS for a label that the back end does not know
 # - a multi-table transaction without a timeout header ends after 20 seconds, a single-table one after 600
 # - what a load says whose table is not the transaction's
@@ -16,7 +20,7 @@ import json
 import urllib.parse
 
 from starrocks_errors import LoadError
-from starrocks_receive import Request, check_empty
+from starrocks_receive import LOG_DIGEST, Request, check_empty
 
 OPERATIONS = ("begin", "load", "prepare", "commit", "rollback")
 MULTI = "multi"
@@ -41,7 +45,10 @@ def failed(handler, error, status=None):
     if handler.side == "fe":
         name = "StarRocksException" if handler.emulator.version >= (3, 4) else "UserException"
         prefix = f"class com.starrocks.common.{name}: "
-    answer(handler, {"Status": status or "FAILED", "Message": prefix + error.message})
+    reply = {"Status": status or "FAILED", "Message": prefix + error.message}
+    if error.url:
+        reply["ErrorURL"] = error.url
+    answer(handler, reply)
 
 
 def check(handler, operation):
@@ -157,16 +164,30 @@ def load(handler, db, label):
     handler.check_injected(("shutting-down", "running-txns"))
     request = Request(handler, db, table, in_transaction=True)
     plan = request.make_plan()
-    outcome = request.rows(plan, request.receive(handler.fault))
-    handler.check_injected(("too-many-versions", "close-channel", "fail"))
+    counts = json.loads(known["counts"])
+    if known["kind"] != MULTI:
+        form = {name: handler.fields.get(name, "") for name in LOG_DIGEST}
+        if counts.setdefault("form", form) != form:
+            raise LoadError("load request not equal last.")
+    body, total = request.receive(handler.fault), handler.entry["bytes"]
+    try:
+        outcome = request.rows(plan, body)
+        handler.check_injected(("too-many-versions", "close-channel", "fail"))
+    except LoadError as error:
+        error.url = error.url or getattr(request, "error_url", None)
+        if known["kind"] == MULTI:
+            raise
+        counts.setdefault("error", [error.message, error.url])
+        with emulator.store.write() as connection:
+            connection.execute("UPDATE sr_transaction SET counts = ? WHERE id = ?", (json.dumps(counts), known["id"]))
+        return loaded(handler, label, known["id"], total)
     with emulator.store.write() as connection:
         emulator.transactions.add_part(known["id"], outcome.part)
-        counts = json.loads(known["counts"])
         for name, value in (
             ("total", outcome.total),
             ("loaded", outcome.loaded),
             ("filtered", outcome.filtered),
-            ("bytes", handler.entry["bytes"]),
+            ("bytes", total),
         ):
             counts[name] = counts.get(name, 0) + value
         connection.execute(
@@ -175,12 +196,16 @@ def load(handler, db, label):
         )
     if handler.fault.get("do") == "reset-after-commit":
         handler.reset("reset after the load")
+    loaded(handler, label, known["id"], total)
+
+
+def loaded(handler, label, number, total):
     reply = {
         "Status": "OK",
         "Message": "",
         "Label": label,
-        "TxnId": known["id"],
-        "LoadBytes": handler.entry["bytes"],
+        "TxnId": number,
+        "LoadBytes": total,
         "StreamLoadPlanTimeMs": 0,
         "ReceivedDataTimeMs": 0,
     }
@@ -205,6 +230,9 @@ def end(handler, operation, db, label):
         return answer(handler, reply)
     if state == "ABORTED":
         raise LoadError(f"Can not {operation} ABORTED transaction {number}, label is {label}")
+    if (error := json.loads(known["counts"]).get("error")) and state == "PREPARE":
+        transactions.abort(number, error[0])
+        raise LoadError(error[0], url=error[1])
     if operation == "prepare":
         if state != "PREPARE":
             reply["Message"] = f"Transaction {number} has already {state}, label is {label}"

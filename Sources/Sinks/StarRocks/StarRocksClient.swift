@@ -12,7 +12,7 @@ final class StarRocksClient {
     struct Load {
         /// The table's name in the database.
         let table: String
-        let label: String
+        var label: String
         /// The `columns` header: names in back-ticks, in the order of the body.
         let columns: String
         let separators: StarRocksSeparators
@@ -23,6 +23,13 @@ final class StarRocksClient {
         let rows: Int
         /// Names that may be told of when rows are refused.
         var columnNames: Set<String> = []
+
+        /// The same under another label.
+        func labelled(_ label: String) -> Load {
+            var load = self
+            load.label = label
+            return load
+        }
     }
 
     /// What is known of a load.
@@ -191,11 +198,12 @@ final class StarRocksClient {
     /// A step of a transaction of loads.
     enum Step: String {
         case begin
+        case prepare
         case commit
         case rollback
     }
 
-    /// Begins, commits or rolls back; false where the label exists already.
+    /// Begins, prepares, commits or rolls back.
     func run(
         _ step: Step,
         label: String,
@@ -230,6 +238,21 @@ final class StarRocksClient {
         request.expectsContinue = true
         let reply = try reply(to: request, operation: operation, table: table, deadline: deadline)
         guard reply.status.uppercased() == "OK" || reply.status.lowercased() == "success" else {
+            throw failure(reply, load.columnNames, operation, table, lsn, deadline)
+        }
+        if case .failed(let error) = judged(reply, load, operation, table, lsn, isVisible: true) { throw error }
+    }
+
+    /// Has the server say what it thinks of the rows of a transaction of one table.
+    func prepare(
+        _ load: Load,
+        operation: String,
+        table: TableRef,
+        lsn: LSN?,
+        deadline: ContinuousClock.Instant
+    ) throws(SinkError) {
+        let reply = try run(.prepare, label: load.label, table: load.table, operation: operation, deadline: deadline)
+        guard reply.status.uppercased() == "OK" else {
             throw failure(reply, load.columnNames, operation, table, lsn, deadline)
         }
         if case .failed(let error) = judged(reply, load, operation, table, lsn, isVisible: true) { throw error }

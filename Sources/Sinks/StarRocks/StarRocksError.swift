@@ -59,12 +59,23 @@ enum StarRocksError {
         return (.retriable, "trying again", .zero, false)
     }
 
+    /// CURLE_COULDNT_RESOLVE_HOST
+    private static let cannotResolve: Int32 = 6
+
     /// A request that brought no answer.
     static func error(_ error: HTTPError, operation: String, table: TableRef?, lsn: LSN?) -> SinkError {
         let kind: SinkError.Kind
         let remedy: String
         switch error.kind {
-        case .unreachable: (kind, remedy) = (.retriable, "trying again")
+        case .unreachable:
+            // The front end names back ends as they know each other.
+            let isName = error.code == Self.cannotResolve
+            (kind, remedy) = (
+                .retriable,
+                isName
+                    ? "trying again; a back end whose name is not known here is to be in SINK_STARROCKS_HOST_MAP"
+                    : "trying again"
+            )
         case .ambiguous, .cancelled, .tooLarge:
             (kind, remedy) = (.retriable, "asking for the load's label, then trying again")
         case .tls: (kind, remedy) = (.configuration, "correct SINK_TLS_CA, SINK_TLS_CERT or the server's certificate")

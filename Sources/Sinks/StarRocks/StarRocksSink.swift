@@ -300,40 +300,21 @@ public final class StarRocksSink: Sink {
         ledger.unsettled.removeAll()
     }
 
-    /// Has the server look at the rows in a transaction that is rolled back.
+    /// Has the server look at the rows in transactions that are rolled back.
     public func rehearse(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) {
         let ledger = try ready()
         database.limit = deadline
         defer { database.limit = nil }
-        let client = try connect()
         // What is in needs no rehearsal, and what it was about may be gone.
         try settle(ledger, deadline: deadline)
-        let operation = "rehearse"
         now = Timestamp.starRocks()
         for table in batch.touchedTables {
-            let writer = try writer(of: table, batch)
-            let name = writer.layout.schema.sinkName
-            let label = ledger.nextRehearsal()
-            let begun = try client.run(.begin, label: label, table: name, operation: operation, deadline: deadline)
-            guard begun.status.uppercased() == "OK" else {
-                throw StarRocksError.failure(begun.message, operation: operation, table: writer.layout.ref, lsn: nil)
-            }
-            let context = context(
-                batch,
-                table,
-                ledger,
-                deadline,
-                isRehearsal: true,
-                transaction: StarRocksTableWriter.Transaction(label: label, isMulti: false)
+            let transaction = StarRocksTableWriter.Transaction(label: ledger.nextRehearsal(), isMulti: false)
+            try writer(of: table, batch).write(
+                context(batch, table, ledger, deadline, isRehearsal: true, transaction: transaction),
+                &fold,
+                announced: nil
             )
-            do throws(SinkError) {
-                try writer.write(context, &fold, announced: nil)
-            } catch {
-                // Why the rows were refused is what matters.
-                _ = try? client.run(.rollback, label: label, table: name, operation: operation, deadline: deadline)
-                throw error
-            }
-            _ = try? client.run(.rollback, label: label, table: name, operation: operation, deadline: deadline)
         }
     }
 

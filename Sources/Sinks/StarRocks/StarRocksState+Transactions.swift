@@ -68,7 +68,8 @@ extension StarRocksState {
     private func require(_ reply: StarRocksReply, _ operation: String, _ lsn: LSN?) throws(SinkError) {
         let status = reply.status.lowercased()
         guard status != "ok", status != "success", status != "publish timeout" else { return }
-        throw StarRocksError.failure(reply.message, operation: operation, table: nil, lsn: lsn).ofTarget
+        // Of rows that the server does not take, it may tell only now.
+        throw StarRocksError.failure(reply.message, operation: operation, table: nil, lsn: lsn)
     }
 
     /// Whether nobody has written with this revision; a transaction that was left open is rolled back.

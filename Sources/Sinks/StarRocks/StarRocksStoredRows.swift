@@ -170,6 +170,11 @@ struct StarRocksBag {
     /// Adds a row that the batch inserts.
     mutating func add(_ hash: UInt128, _ id: UInt128) { ids[hash, default: []].append(id) }
 
+    /// The greatest place of a row with this content in a range.
+    func greatest(_ hash: UInt128, in range: Range<UInt128>) -> UInt128? {
+        ids[hash]?.filter { range.contains($0) }.max()
+    }
+
     /// Takes one row away; nil if there is none.
     mutating func remove(_ hash: UInt128) -> UInt128? { ids[hash]?.popLast() }
 }

@@ -15,10 +15,13 @@ extension StarRocksTableWriter {
     /// Writes a slice as one load.
     func writeKeyless(_ label: String, _ context: Context, _ fold: FoldIndex) throws(SinkError) {
         let batch = context.batch
+        // A copied row that is replayed has no number any more, and is not to take another row's.
+        let isLetter = !isCopying
         var wanted: [UInt128] = []
         for item in fold.items {
             let change = batch.change(Int(item.change))
             if change.kind == .update || change.kind == .delete { wanted.append(hash(change, old: true, context)) }
+            if context.mode == .copy, isLetter { wanted.append(hash(change, old: false, context)) }
         }
         var bag = try StarRocksBag(wanted, of: layout, from: database)
         var entries: [Entry] = []
@@ -26,7 +29,7 @@ extension StarRocksTableWriter {
         var isVoid: Set<Int> = []
         for (index, item) in fold.items.enumerated() {
             let change = batch.change(Int(item.change))
-            var version = batch.version(of: change)
+            let version = batch.version(of: change)
             // A slice has these only where it is rehearsed.
             if change.kind == .truncate || context.mode == .stream && version.number <= applied { continue }
             if change.kind != .insert {
@@ -42,11 +45,17 @@ extension StarRocksTableWriter {
                 }
             }
             if change.kind != .delete {
-                if context.mode == .copy { version.ordinal = copied + UInt64(index) + 1 }
                 let hash = hash(change, old: false, context)
-                places[version.number] = entries.count
-                bag.add(hash, version.number)
-                entries.append(Entry(item: index, id: version.number, hash: hash, isOld: false))
+                var id = version.number
+                if context.mode == .copy, !isLetter {
+                    id = Self.copiedID(version, copied + UInt64(index) + 1)
+                } else if context.mode == .copy {
+                    let first = Self.copiedID(version, 1 << 63 | UInt64(truncatingIfNeeded: hash) >> 2)
+                    id = bag.greatest(hash, in: first..<first + (1 << 32)).map { $0 + 1 } ?? first
+                }
+                places[id] = entries.count
+                bag.add(hash, id)
+                entries.append(Entry(item: index, id: id, hash: hash, isOld: false))
             }
         }
         try throwRefused()
@@ -67,6 +76,11 @@ extension StarRocksTableWriter {
         }
         if let load { try send(load, lsn, context) }
         if context.mode == .copy, !context.isRehearsal { copied += UInt64(fold.items.count) }
+    }
+
+    /// The identity of a copied row: before all that begins at the consistent point, since a transaction may commit right there.
+    private static func copiedID(_ version: RowVersion, _ number: UInt64) -> UInt128 {
+        RowVersion(commitLSN: LSN(rawValue: max(version.commitLSN.rawValue, 1) - 1), ordinal: number).number
     }
 
     private func append(_ entry: Entry, to rows: inout StarRocksRowEncoder, _ batch: CdcBatch, _ fold: FoldIndex) {

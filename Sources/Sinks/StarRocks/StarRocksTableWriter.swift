@@ -19,6 +19,8 @@ final class StarRocksTableWriter {
     private var rows: StarRocksRowEncoder
     /// Copied rows of a table without a key, which have no other number.
     var copied: UInt64 = 0
+    /// Whether a copy has begun here: else copied rows are dead letters of an earlier one.
+    private(set) var isCopying = false
     /// The version up to which the table has the stream's changes.
     var applied: UInt128 = 0
     /// The version up to which it has some: the first part of a slice was committed, the last was not.
@@ -26,6 +28,7 @@ final class StarRocksTableWriter {
     /// Values that were changed since the last call, by column.
     private var substitutions: [Int: Int] = [:]
     var refused: [(change: Int, error: SinkError)] = []
+    private var rehearsals = 0
 
     /// How many key changes that do not carry their row are written at once: what they lack is in memory.
     static let heavyLimit = 256
@@ -89,6 +92,7 @@ final class StarRocksTableWriter {
     /// Forgets what the table was before it was emptied.
     func beginCopy() {
         copied = 0
+        isCopying = true
         applied = 0
         uncertain = 0
     }
@@ -365,21 +369,12 @@ final class StarRocksTableWriter {
     // MARK: Sending
 
     func send(_ load: StarRocksClient.Load, _ lsn: LSN?, _ context: Context) throws(SinkError) {
-        let operation = context.isRehearsal ? "rehearse" : "load"
+        let operation = "load"
         if let transaction = context.transaction {
+            guard !context.isRehearsal else { return try rehearse(load, as: transaction.label, lsn, context) }
             return try client.addToTransaction(
                 body.bytes,
-                StarRocksClient.Load(
-                    table: load.table,
-                    label: transaction.label,
-                    columns: load.columns,
-                    separators: load.separators,
-                    isPartial: load.isPartial,
-                    mergeCondition: load.mergeCondition,
-                    compression: load.compression,
-                    rows: load.rows,
-                    columnNames: load.columnNames
-                ),
+                load.labelled(transaction.label),
                 isMulti: transaction.isMulti,
                 operation: operation,
                 table: layout.ref,
@@ -413,6 +408,41 @@ final class StarRocksTableWriter {
             ).ofTarget
         }
         Failpoint.loadSent.pass()
+    }
+
+    /// Has the server look at a body, in a transaction of its own: all loads of one have the same columns.
+    ///
+    /// What it thinks of the rows it says only when the transaction is prepared; see `TransactionMgr::_commit_transaction` of
+    /// the BE.
+    private func rehearse(_ load: StarRocksClient.Load, as label: String, _ lsn: LSN?, _ context: Context)
+        throws(SinkError)
+    {
+        let operation = "rehearse"
+        rehearsals += 1
+        let load = load.labelled("\(label)_\(rehearsals)")
+        func run(_ step: StarRocksClient.Step) throws(SinkError) -> StarRocksReply {
+            try client.run(step, label: load.label, table: load.table, operation: operation, deadline: context.deadline)
+        }
+        let begun = try run(.begin)
+        guard begun.status.uppercased() == "OK" else {
+            throw StarRocksError.failure(begun.message, operation: operation, table: layout.ref, lsn: nil)
+        }
+        var refusal: SinkError?
+        do throws(SinkError) {
+            try client.addToTransaction(
+                body.bytes,
+                load,
+                isMulti: false,
+                operation: operation,
+                table: layout.ref,
+                lsn: lsn,
+                deadline: context.deadline
+            )
+            try client.prepare(load, operation: operation, table: layout.ref, lsn: lsn, deadline: context.deadline)
+        } catch { refusal = error }
+        // Why the rows were refused is what matters; one that failed is rolled back already.
+        _ = try? run(.rollback)
+        if let refusal { throw refusal }
     }
 
     /// Removes what is older than the truncate: what is newer stays, whenever the statement gets to run.
