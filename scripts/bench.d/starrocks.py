@@ -148,7 +148,7 @@ def slow(source, emulator):
     emulator.send("POST", "/throttle", {"bytes_per_second": SLOW_PACE})
     source.copy_slot("run")
     with tempfile.TemporaryDirectory() as directory:
-        daemon = Daemon(source, directory, "run", **emulator.settings("lz4"))
+        daemon = Daemon(source, directory, "run", **emulator.settings("zstd"))
         while time.monotonic() - daemon.start < SLOW_SECONDS:
             daemon.check()
             time.sleep(0.5)

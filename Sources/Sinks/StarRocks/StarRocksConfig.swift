@@ -87,7 +87,7 @@ struct StarRocksConfig: Sendable {
         password = config.password ?? Secret("")
         usesTransactions = config.starRocks.transactions ?? false
         hostMap = StarRocksConfig.hostMap(config.starRocks.hostMap, &check)
-        compression = config.starRocks.compression ?? .lz4
+        compression = config.starRocks.compression ?? .zstd
         replicationNumber = config.starRocks.replicationNumber
         deleteMode = config.deleteMode
         policy = config.onUnrepresentable

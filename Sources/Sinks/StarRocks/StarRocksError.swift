@@ -59,7 +59,7 @@ enum StarRocksError {
         return (.retriable, "trying again", .zero, false)
     }
 
-    /// CURLE_COULDNT_RESOLVE_HOST
+    /// CURLE_COULDNT_RESOLVE_HOST.
     private static let cannotResolve: Int32 = 6
 
     /// A request that brought no answer.
