@@ -71,7 +71,8 @@ let package = Package(
             name: "Sinks",
             dependencies: ["CdcCore", "CSQLite", "Libpq", "CLibpq", "CLinux", "HTTPClient", "MySQLClient", logging],
             exclude: [
-                "ClickHouse/README.md", "StarRocks/README.md", "Postgres/README.md", "SQLite/README.md", "Stdout/README.md", "Null/README.md",
+                "ClickHouse/README.md", "StarRocks/README.md", "Postgres/README.md", "SQLite/README.md",
+                "Stdout/README.md", "Null/README.md",
                 "_Template/README.md",
             ],
             swiftSettings: settings
@@ -107,6 +108,13 @@ let package = Package(
             swiftSettings: settings
         ),
 
+        // What `scripts/bench starrocks` builds for release and runs.
+        .executableTarget(
+            name: "encoding-bench",
+            dependencies: ["CdcCore", "HTTPClient", "Sinks", "CZlib"],
+            path: "Tests/Bench",
+            swiftSettings: settings
+        ),
         .target(
             name: "TestSupport",
             dependencies: ["CLibpq", "CSQLite", "CLinux"],

@@ -28,6 +28,14 @@ extension Integration {
             _ = try shell.load("example2.csv", "table1", label: "123")
             #expect(try shell.server.violations().contains { $0.hasPrefix("labelReuse: 123") })
             #expect(try shell.load("example1.csv", "table1", label: "a.b").message.hasPrefix("Label format error."))
+            // Where the body is asked for all the same, its own bytes are compared, not its headers alone.
+            try shell.server.reset()
+            try shell.server.control("POST", "/settings", "{\"read_body_on_reuse\": true}")
+            #expect(try shell.load("example1.csv", "table1", label: "123").status == "Label Already Exists")
+            #expect(try shell.server.violations() == [])
+            try shell.file("example3.csv", "1,Lily,23\n2,Rose,23\n3,Alice,24\n4,Julia,26\n")
+            #expect(try shell.load("example3.csv", "table1", label: "123").status == "Label Already Exists")
+            #expect(try shell.server.violations() == ["labelReuse: 123 came with other bytes before"])
             let long = String(repeating: "x", count: 129)
             #expect(try shell.load("example1.csv", "table1", label: long).status == "Fail")
             // Without a label the server makes one up.
@@ -64,9 +72,21 @@ extension Integration {
                 #expect(try shell.load("f.csv", "table1", label: "f" + mode, partial + mode).status == "Success")
             }
             #expect(try shell.rows("table1") == ["101|Terry|100"])
-            // A row that is not there would lack a score.
+            // A row that is not there gets 0 for a score that may not be NULL: the document says so, without a warning.
             try shell.file("g.csv", "105,Nobody\n")
-            #expect(try shell.load("g.csv", "table1", label: "g", partial + "row").status == "Fail")
+            #expect(try shell.load("g.csv", "table1", label: "g", partial + "row").status == "Success")
+            #expect(try shell.rows("table1") == ["101|Terry|100", "105|Nobody|0"])
+            #expect(
+                try shell.server.violations() == ["zeroFilled: a partial update made a row of table1 without score"]
+            )
+            // The last of a key's operations is all that happens: what is deleted and written in one load was never gone.
+            try shell.file("r.csv", "105,Nobody,1\n105,Somebody,0\n")
+            let revival = "-H partial_update:true -H 'columns: id, name, __op'"
+            try shell.server.query("UPDATE test_db.table1 SET score = 9 WHERE id = 105")
+            #expect(try shell.load("r.csv", "table1", label: "r", revival).status == "Success")
+            #expect(try shell.rows("table1") == ["101|Terry|100", "105|Somebody|9"])
+            #expect(try shell.server.violations().last?.hasPrefix("revived: 1 rows") == true)
+            try shell.server.query("DELETE FROM test_db.table1 WHERE id = 105")
             #expect(
                 try shell.load("g.csv", "table1", "-H 'columns: id, name'").message
                     == "Column has no default value. column: score"
@@ -147,6 +167,11 @@ extension Integration {
                 try rows("1,a,b\n", "-H 'column_separator:,' -H skip_header:2").first?.contains("only 1 rows") == true
             )
             #expect(try rows("1,a,b\n", "-H 'column_separator:\\xZZ'").first?.hasPrefix("Invalid delimiter") == true)
+            // A load without rows is an error, in words that changed with 3.3.
+            #expect(try rows("\n", "").first?.hasPrefix("No partitions have data available for loading.") == true)
+            try shell.server.control("POST", "/version", "{\"version\": \"3.2.11\"}")
+            #expect(try rows("", "") == ["all partitions have no load data"])
+            try shell.server.control("POST", "/settings", "{\"empty_load_as_error\": false}")
             #expect(try rows("", "") == [])
         }
 

@@ -206,7 +206,9 @@ extension Integration {
             let log = try rig.target.log()
             #expect(!log.contains { $0.kind == "load" || $0.kind == "transaction" || $0.kind == "redirect" }, "\(log)")
             #expect(
-                log.filter { $0.kind == "sql" }.allSatisfy { $0.sql.hasPrefix("SELECT") || $0.sql.hasPrefix("SET") },
+                log.filter { $0.kind == "sql" }.allSatisfy {
+                    ["SELECT", "SET", "SYNC"].contains(where: $0.sql.hasPrefix)
+                },
                 "\(log)"
             )
             #expect(try rig.query("SELECT TABLE_NAME FROM information_schema.tables WHERE TABLE_SCHEMA = 'copy'") == [])

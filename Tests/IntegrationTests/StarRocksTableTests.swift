@@ -92,7 +92,7 @@ extension Integration {
             try shell.server.control("POST", "/settings", "{\"alter_seconds\": 4}")
             #expect(
                 try shell.error("ALTER TABLE t ADD COLUMN IF NOT EXISTS w INT").hasPrefix(
-                    "1064 (42000) at line 1: Getting syntax error"
+                    "1064 (HY000) at line 1: Getting syntax error"
                 )
             )
             #expect(

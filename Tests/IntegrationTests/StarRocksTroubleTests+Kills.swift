@@ -59,7 +59,7 @@ extension Integration.StarRocksTroubleTests {
         let text = try rig.query("SELECT loads FROM dbmazz_position ORDER BY revision DESC LIMIT 1").first?[0] ?? ""
         let load = text.split(separator: ",").first { $0.hasPrefix("public:t:") } ?? ""
         let parts = load.split(separator: ":", omittingEmptySubsequences: false)
-        try #require(parts.count == 6, "\(text)")
+        try #require(parts.count == 7, "\(text)")
         let version = try #require(UInt128(parts[4], radix: 16))
         return ("\(parts[2])_end", "\(version)")
     }

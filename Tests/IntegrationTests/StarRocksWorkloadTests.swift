@@ -86,7 +86,9 @@ extension Integration {
             var random = SeededRandom(seed: Effort.seed)
             for round in 0..<10 {
                 if !rig.daemon.isRunning {
-                    let failpoint = ["load-announced", "load-sent", "before-sink-commit", nil].randomElement(using: &random)
+                    let failpoint = ["load-announced", "load-sent", "before-sink-commit", nil].randomElement(
+                        using: &random
+                    )
                     try rig.daemon.start(failpoint: (failpoint ?? nil).map { "\($0)@\(round % 3 + 1)" })
                 }
                 sleepThread(.milliseconds(Int.random(in: 200...1_500, using: &random)))

@@ -34,7 +34,8 @@ extension Conformance {
             await stage.close()
         },
 
-        Check("volume: a row of 10 MB, or of what the target holds, inserted, kept by a partial update, replaced") { target in
+        Check("volume: a row of 10 MB, or of what the target holds, inserted, kept by a partial update, replaced") {
+            target in
             let stage = try Stage(target)
             try await stage.start(Tables.items)
             let piece = "0123456789 \u{E4}\u{F6}\u{FC}\\\n\t'"

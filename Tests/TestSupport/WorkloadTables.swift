@@ -4,7 +4,9 @@ extension WorkloadTable {
         let tables = [
             types, texts, composite, index, indexBesidePrimaryKey, full, bag, binary, unique,
         ]
-        return tables + (options.hasLongKeys ? [toastedKey(values)] : []) + [sameNamePublic, sameNameOther, parent, child, bulk] + (options.hasOddKeys ? [odd] : [])
+        return tables + (options.hasLongKeys ? [toastedKey(values)] : []) + [
+            sameNamePublic, sameNameOther, parent, child, bulk,
+        ] + (options.hasOddKeys ? [odd] : [])
             + (options.partitioned ? [partitions] : [])
     }
 

@@ -5,10 +5,15 @@
         [--version 3.3.5] [--advertise-host HOST] [--user NAME --password TEXT]
 
 Listens on 127.0.0.1, prints `ready` and writes DIRECTORY/ready when all four ports answer. Rows, labels and the states of loads
-are in DIRECTORY and outlive a kill. It takes what StarRocks' documents and sources say that StarRocks takes, says no in the same
+are in DIRECTORY and outlive a kill. The control port takes and gives JSON: POST /faults (starrocks_faults.py has the kinds),
+GET and DELETE /faults, GET /requests (a line each), GET /violations, GET /labels, GET /dump?db=&table=, POST /sql, POST /pause,
+/version, /users, /throttle, /settings (starrocks_settings.py), /expire-labels, /reset.
+
+It takes what StarRocks' documents and sources say that StarRocks takes, says no in the same
 words, does silently what StarRocks does silently, and writes into its log what a client should not have done. What nobody could
 find out about the real one is under `# Unverified:` at the head of each module; there the stricter way was chosen.
 """
+
 import argparse
 import os
 import shutil
@@ -77,11 +82,15 @@ class Emulator:
 
     def expire_labels(self, db=None):
         with self.store.write() as connection:
-            connection.execute("DELETE FROM sr_transaction WHERE state IN ('VISIBLE', 'ABORTED') AND (?1 IS NULL OR db = ?1)", (db,))
+            connection.execute(
+                "DELETE FROM sr_transaction WHERE state IN ('VISIBLE', 'ABORTED') AND (?1 IS NULL OR db = ?1)", (db,)
+            )
 
     def labels(self, db=None):
         rows = self.store.connection().execute(
-            "SELECT id, db, tables, label, state, reason, digest FROM sr_transaction WHERE ?1 IS NULL OR db = ?1 ORDER BY id", (db,))
+            "SELECT id, db, tables, label, state, reason, digest FROM sr_transaction WHERE ?1 IS NULL OR db = ?1 ORDER BY id",
+            (db,),
+        )
         return [dict(zip(("txn", "db", "tables", "label", "state", "reason", "digest"), row)) for row in rows]
 
     def dump(self, db, name):
@@ -89,13 +98,19 @@ class Emulator:
         order = ", ".join(column.store for column in table.keys or table.columns)
         columns = ", ".join(column.store for column in table.columns)
         rows = self.store.connection().execute(f"SELECT {columns} FROM {table.store} ORDER BY {order}")
-        return {"columns": [column.name for column in table.columns], "types": [column.type.text() for column in table.columns],
-                "rows": [[column.type.canonical(value) for column, value in zip(table.columns, row)] for row in rows]}
+        return {
+            "columns": [column.name for column in table.columns],
+            "types": [column.type.text() for column in table.columns],
+            "rows": [[column.type.canonical(value) for column, value in zip(table.columns, row)] for row in rows],
+        }
 
     def run_sql(self, sql, db=None):
         """A statement as root, that no fault and no log concerns."""
         result = self.engine.run(sql, None, db)
-        rows = [[value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value for value in row] for row in result.rows]
+        rows = [
+            [value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value for value in row]
+            for row in result.rows
+        ]
         return {"columns": [name for name, _ in result.columns], "rows": rows, "affected": result.affected}
 
     def reset(self):

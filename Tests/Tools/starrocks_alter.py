@@ -4,6 +4,7 @@
 # - fast_schema_evolution is off where a table's properties do not say so, in all versions; from 3.3 the server's own default is on
 # - columns that a job adds are seen by loads only when it is FINISHED (the real server writes both schemas)
 """
+
 import threading
 import time
 
@@ -25,8 +26,11 @@ class Alter:
         while True:
             time.sleep(0.02)
             now = time.time()
-            rows = self.store.connection().execute(
-                "SELECT id, created, ready_at, state FROM sr_alter WHERE state NOT IN ('FINISHED', 'CANCELLED')").fetchall()
+            rows = (
+                self.store.connection()
+                .execute("SELECT id, created, ready_at, state FROM sr_alter WHERE state NOT IN ('FINISHED', 'CANCELLED')")
+                .fetchall()
+            )
             for number, created, ready_at, state in rows:
                 if now >= ready_at:
                     self.finish(number)
@@ -35,15 +39,18 @@ class Alter:
                 following = "PENDING" if share < 0.2 else "WAITING_TXN" if share < 0.5 else "RUNNING"
                 if following != state:
                     with self.store.write() as db:
-                        db.execute("UPDATE sr_alter SET state = ? WHERE id = ? AND state NOT IN ('FINISHED', 'CANCELLED')",
-                                   (following, number))
+                        db.execute(
+                            "UPDATE sr_alter SET state = ? WHERE id = ? AND state NOT IN ('FINISHED', 'CANCELLED')",
+                            (following, number),
+                        )
 
     def finish(self, number):
         import json
 
         with self.store.write() as db:
-            row = db.execute("SELECT db, name, spec FROM sr_alter WHERE id = ? AND state NOT IN ('FINISHED', 'CANCELLED')",
-                             (number,)).fetchone()
+            row = db.execute(
+                "SELECT db, name, spec FROM sr_alter WHERE id = ? AND state NOT IN ('FINISHED', 'CANCELLED')", (number,)
+            ).fetchone()
             table = self.store.tables.get((row[0], row[1])) if row else None
             if table is not None:
                 self.convert(db, table, json.loads(row[2]))
@@ -56,13 +63,21 @@ class Alter:
             old = next((item for item in table.columns if item.name == new.name and item.store != new.store), None)
             if old is None:
                 continue
-            db.create_function("sr_convert", 1, lambda value: None if value is None else new.type.read(str(old.type.show(value))))
+            db.create_function(
+                "sr_convert", 1, lambda value: None if value is None else new.type.read(str(old.type.show(value)))
+            )
             db.execute(f"UPDATE {table.store} SET {new.store} = sr_convert({old.store})")
 
     def is_running(self, table):
-        return self.store.connection().execute(
-            "SELECT 1 FROM sr_alter WHERE db = ? AND name = ? AND state NOT IN ('FINISHED', 'CANCELLED')", (table.db, table.name)
-        ).fetchone() is not None
+        return (
+            self.store.connection()
+            .execute(
+                "SELECT 1 FROM sr_alter WHERE db = ? AND name = ? AND state NOT IN ('FINISHED', 'CANCELLED')",
+                (table.db, table.name),
+            )
+            .fetchone()
+            is not None
+        )
 
     def alter_table(self, words, db):
         database, name = words.qualified(db)
@@ -72,8 +87,11 @@ class Alter:
             if table.is_view:
                 raise analyzing(f"Table [{database}.{name}] is not a table")
             if self.is_running(table):
-                raise SqlError(1064, f'A schema change operation is in progress on the table "{name}". Please wait until the current '
-                                     "operation completes.\nTo check the status of the operation, see SHOW ALTER TABLE COLUMN")
+                raise SqlError(
+                    1064,
+                    f'A schema change operation is in progress on the table "{name}". Please wait until the current '
+                    "operation completes.\nTo check the status of the operation, see SHOW ALTER TABLE COLUMN",
+                )
             self.apply(words, table, connection)
 
     def cancel(self, words, db):
@@ -135,8 +153,18 @@ class Alter:
 
         now = time.time()
         delay = self.emulator.settings["alter_seconds"] if is_job else 0
-        db.execute("INSERT INTO sr_alter (db, name, state, created, finished, ready_at, spec) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                   (table.db, table.name, "PENDING" if is_job else "FINISHED", now, None if is_job else now, now + delay, json.dumps(spec)))
+        db.execute(
+            "INSERT INTO sr_alter (db, name, state, created, finished, ready_at, spec) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                table.db,
+                table.name,
+                "PENDING" if is_job else "FINISHED",
+                now,
+                None if is_job else now,
+                now + delay,
+                json.dumps(spec),
+            ),
+        )
         if not is_job:
             self.convert(db, table, spec)
 
@@ -157,8 +185,11 @@ class Alter:
                 if place is None:
                     raise analyzing(f"Column[{after}] does not found")
             if new["key"] or place < sum(c["key"] for c in spec["columns"]):
-                raise analyzing(f"Can not add key column {new['name']} for primary key table" if table.is_primary
-                                else f"Invalid column order. value should be after key: {new['name']}")
+                raise analyzing(
+                    f"Can not add key column {new['name']} for primary key table"
+                    if table.is_primary
+                    else f"Invalid column order. value should be after key: {new['name']}"
+                )
             new["store"] = f"c{spec['next_store']}"
             spec["next_store"] += 1
             spec["columns"].insert(place, new)
@@ -204,10 +235,18 @@ class Alter:
         if old["key"] and table.is_primary:
             raise analyzing(f"Can not modify key column: {new['name']} for primary key table")
         is_wider = was.name == now.name and (was.size or 0) <= (now.size or 0) and (was.scale or 0) <= (now.scale or 0)
-        is_wider = is_wider or 0 < WIDER.get(was.name, 0) < WIDER.get(now.name, 0) or (was.name in WIDER and now.name in ("DOUBLE", "VARCHAR"))
-        is_wider = is_wider or now.name == "VARCHAR" and was.name in ("DATE", "DATETIME", "DECIMAL", "DOUBLE", "FLOAT", "JSON", "CHAR")
+        is_wider = (
+            is_wider
+            or 0 < WIDER.get(was.name, 0) < WIDER.get(now.name, 0)
+            or (was.name in WIDER and now.name in ("DOUBLE", "VARCHAR"))
+        )
+        is_wider = (
+            is_wider or now.name == "VARCHAR" and was.name in ("DATE", "DATETIME", "DECIMAL", "DOUBLE", "FLOAT", "JSON", "CHAR")
+        )
         if not is_wider:
-            raise analyzing(f"Can not change {was.name} to {now.name}" if was.name != now.name else "Cannot shorten string length")
+            raise analyzing(
+                f"Can not change {was.name} to {now.name}" if was.name != now.name else "Cannot shorten string length"
+            )
         nullable = old["nullable"] if new["nullable"] is None else new["nullable"]
         if old["nullable"] and not nullable:
             raise analyzing(f"Can not change from nullable to non-nullable. {new['name']}")
@@ -219,11 +258,41 @@ class Alter:
     def show(self, db):
         """The rows of SHOW ALTER TABLE COLUMN."""
         rows = self.store.connection().execute(
-            "SELECT id, name, created, finished, state, message FROM sr_alter WHERE db = ? ORDER BY id", (db,))
+            "SELECT id, name, created, finished, state, message FROM sr_alter WHERE db = ? ORDER BY id", (db,)
+        )
         moment = lambda seconds: None if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
-        return [(str(11000 + n), name, moment(created), moment(finished), name, str(12000 + n), str(11900 + n), "1:0", str(n), state,
-                 message, "50%" if state == "RUNNING" else None, "86400") for n, name, created, finished, state, message in rows]
+        return [
+            (
+                str(11000 + n),
+                name,
+                moment(created),
+                moment(finished),
+                name,
+                str(12000 + n),
+                str(11900 + n),
+                "1:0",
+                str(n),
+                state,
+                message,
+                "50%" if state == "RUNNING" else None,
+                "86400",
+            )
+            for n, name, created, finished, state, message in rows
+        ]
 
 
-ALTER_COLUMNS = ("JobId", "TableName", "CreateTime", "FinishTime", "IndexName", "IndexId", "OriginIndexId", "SchemaVersion",
-                 "TransactionId", "State", "Msg", "Progress", "Timeout")
+ALTER_COLUMNS = (
+    "JobId",
+    "TableName",
+    "CreateTime",
+    "FinishTime",
+    "IndexName",
+    "IndexId",
+    "OriginIndexId",
+    "SchemaVersion",
+    "TransactionId",
+    "State",
+    "Msg",
+    "Progress",
+    "Timeout",
+)

@@ -3,6 +3,7 @@
 # Unverified:
 # - a client that is gone before its whole body was read leaves an ABORTED transaction, reason "Cancelled"
 """
+
 import hashlib
 import json
 import select
@@ -16,8 +17,8 @@ from starrocks_users import basic
 
 WORDS = {
     "too-many-versions": "Failed to load data into tablet 10042, because of too many versions, current/limit: 1001/1000. You can reduce the "
-                         "loading job concurrency, or increase loading data batch size. If you are loading data with Routine Load, you can "
-                         "increase FE configs routine_load_task_consume_second and max_routine_load_batch_size,: be:10.0.0.1",
+    "loading job concurrency, or increase loading data batch size. If you are loading data with Routine Load, you can "
+    "increase FE configs routine_load_task_consume_second and max_routine_load_batch_size,: be:10.0.0.1",
     "running-txns": "current running txns on db 10001 is 1000, larger than limit 1000",
     "close-channel": "close index channel failed. channel_name=NodeChannel[10003], load_info=load_id=4f4a1d3e-9bd3-4b21-8c0e-b8a5b3d1a1f7",
     "shutting-down": "Service is shutting down, please retry later!",
@@ -35,7 +36,9 @@ class BackEnd(Handler):
             return self.load(parts[1], parts[2])
         if len(parts) == 3 and parts[:2] == ["api", "transaction"] and self.command in ("POST", "PUT"):
             kind = "load" if parts[2] == "load" else "transaction"
-            self.start(kind, db=self.fields.get("db", ""), table=self.fields.get("table", ""), label=self.fields.get("label", ""))
+            self.start(
+                kind, db=self.fields.get("db", ""), table=self.fields.get("table", ""), label=self.fields.get("label", "")
+            )
             return handle_on_back_end(self, parts[2])
         if parts == ["api", "_load_error_log"] and self.command == "GET":
             self.start("error-log")
@@ -80,8 +83,10 @@ class BackEnd(Handler):
         if users.password(known[0]) != known[1]:
             raise LoadError(f"Access denied for {known[0]}@{self.client_address[0]}")
         if not users.may(known[0], "INSERT", db, table):
-            raise LoadError("Access denied; you need (at least one of) the INSERT privilege(s) on TABLE "
-                            f"{table} for this operation. Please ask the admin to grant permission(s).")
+            raise LoadError(
+                "Access denied; you need (at least one of) the INSERT privilege(s) on TABLE "
+                f"{table} for this operation. Please ask the admin to grant permission(s)."
+            )
         self.entry["user"] = known[0]
 
     def run_load(self, db, table):
@@ -194,6 +199,8 @@ class BackEnd(Handler):
             reply[name] = 0
         if request is not None and getattr(request, "error_url", None):
             reply["ErrorURL"] = request.error_url
+            if self.fields.get("log_rejected_record_num", "0") != "0":
+                reply["RejectedRecordPath"] = f"/storage/rejected_record/{self.fields.get('label', '')}/{self.number}"
         self.entry["reply"] = result.status
         self.entry["outcome"] = self.entry.get("outcome") or result.message
         self.entry["message"] = result.message

@@ -1,4 +1,5 @@
 """The compressions of stream loads, over the system's libraries: Python 3.11 has neither LZ4 nor Zstandard."""
+
 import bz2
 import ctypes
 import ctypes.util
@@ -8,7 +9,15 @@ import zlib
 from starrocks_errors import LoadError
 
 # StreamLoadAction's parse_format; all but csv and json are compressed CSV.
-FORMATS = {"csv": None, "json": None, "gzip": "gzip", "bzip2": "bzip2", "lz4": "lz4_frame", "deflate": "deflate", "zstd": "zstd"}
+FORMATS = {
+    "csv": None,
+    "json": None,
+    "gzip": "gzip",
+    "bzip2": "bzip2",
+    "lz4": "lz4_frame",
+    "deflate": "deflate",
+    "zstd": "zstd",
+}
 # What `compression` and `Content-Encoding` may say (CompressionUtils).
 NAMES = {"gzip", "bzip2", "lz4_frame", "zstd", "deflate", "lz4"}
 
@@ -46,17 +55,28 @@ def lz4_frame(body, limit):
     lib.LZ4F_isError.argtypes = lib.LZ4F_freeDecompressionContext.argtypes = [ctypes.c_size_t]
     lib.LZ4F_freeDecompressionContext.argtypes = [ctypes.c_void_p]
     lib.LZ4F_decompress.restype = ctypes.c_size_t
-    lib.LZ4F_decompress.argtypes = [ctypes.c_void_p] * 2 + [ctypes.POINTER(ctypes.c_size_t), ctypes.c_void_p,
-                                                            ctypes.POINTER(ctypes.c_size_t), ctypes.c_void_p]
+    lib.LZ4F_decompress.argtypes = [ctypes.c_void_p] * 2 + [
+        ctypes.POINTER(ctypes.c_size_t),
+        ctypes.c_void_p,
+        ctypes.POINTER(ctypes.c_size_t),
+        ctypes.c_void_p,
+    ]
     context = ctypes.c_void_p()
     lib.LZ4F_createDecompressionContext(ctypes.byref(context), 100)
-    source, output, parts, position, total = ctypes.create_string_buffer(body, len(body)), ctypes.create_string_buffer(1 << 20), [], 0, 0
+    source, output, parts, position, total = (
+        ctypes.create_string_buffer(body, len(body)),
+        ctypes.create_string_buffer(1 << 20),
+        [],
+        0,
+        0,
+    )
     hint = 1
     try:
         while position < len(body) or hint != 0:
             produced, consumed = ctypes.c_size_t(1 << 20), ctypes.c_size_t(len(body) - position)
-            hint = lib.LZ4F_decompress(context, output, ctypes.byref(produced), ctypes.addressof(source) + position,
-                                       ctypes.byref(consumed), None)
+            hint = lib.LZ4F_decompress(
+                context, output, ctypes.byref(produced), ctypes.addressof(source) + position, ctypes.byref(consumed), None
+            )
             if lib.LZ4F_isError(hint):
                 raise ValueError("not an LZ4 frame")
             if not produced.value and not consumed.value and hint != 0:

@@ -1,5 +1,7 @@
 """The port by which tests command the emulator and ask what it saw; no client of StarRocks ever comes here."""
+
 import json
+import re
 import urllib.parse
 from http.server import BaseHTTPRequestHandler
 
@@ -7,18 +9,20 @@ from starrocks_errors import SqlError
 
 
 ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0"})
+SPECIAL = re.compile(r"[\\\t\n\r\0]")
 
 
 def table(result, query):
     """A result as JSON, or with format=tsv its rows as lines of escaped fields, \\N for NULL."""
     if query.get("format") != "tsv":
         return result
-    lines = ("\t".join("\\N" if v is None else field(v).translate(ESCAPES) for v in row) + "\n" for row in result["rows"])
+    lines = ("\t".join("\\N" if v is None else field(v) for v in row) + "\n" for row in result["rows"])
     return "".join(lines).encode("utf-8", "replace")
 
 
 def field(value):
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else str(value) if isinstance(value, int) else json.dumps(value, ensure_ascii=False)
+    return text.translate(ESCAPES) if SPECIAL.search(text) else text
 
 
 class Control(BaseHTTPRequestHandler):
@@ -94,8 +98,11 @@ class Control(BaseHTTPRequestHandler):
         if path == "requests":
             return emulator.log.read()
         if path == "violations":
-            return [{"n": e["n"], "kind": e["kind"], "url": e.get("url"), "violation": v}
-                    for e in emulator.log.entries() for v in e.get("violations", [])]
+            return [
+                {"n": e["n"], "kind": e["kind"], "url": e.get("url"), "violation": v}
+                for e in emulator.log.entries()
+                for v in e.get("violations", [])
+            ]
         if path == "settings":
             return emulator.settings.all()
         if path == "labels":

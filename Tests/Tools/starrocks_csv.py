@@ -8,6 +8,7 @@ and an escape before an ordinary character vanishes and ends the quotation (so w
 # - with enclose, trim_space leaves the blanks behind a field without quotes, as the state machine does
 # - a quotation without an end takes the rest of the body as its field
 """
+
 import re
 
 from starrocks_errors import LoadError
@@ -37,7 +38,9 @@ class Format:
             plain = f"(?:(?!{ends})[^{special}])*" if special else f"(?:(?!{ends}).)*"
         quoted = f"{mark}((?:{'|'.join(inner)})*){mark}|" if enclose else "(?!)()|"
         self.pattern = re.compile(f"(?:{quoted}({plain}))({ends})", re.S)
-        self.escapes = re.compile(f"{mark}{mark}|{sign}(.)" if enclose and escape else f"{mark}{mark}()" if enclose else f"{sign}(.)", re.S)
+        self.escapes = re.compile(
+            f"{mark}{mark}|{sign}(.)" if enclose and escape else f"{mark}{mark}()" if enclose else f"{sign}(.)", re.S
+        )
 
     def rows(self, text):
         """All rows one by one, each a list of fields."""
@@ -46,7 +49,8 @@ class Format:
         for number in range(self.skip):
             if next(rows, None) is None:
                 raise LoadError(
-                    f"The parameter 'skip_header' is set to {self.skip}, but there are only {number} rows in the csv file")
+                    f"The parameter 'skip_header' is set to {self.skip}, but there are only {number} rows in the csv file"
+                )
         return rows
 
     def split(self, text):
@@ -63,29 +67,29 @@ class Format:
     def quoted(self, text):
         if text and not text.endswith(self.delimiter):
             text += self.delimiter
-        row, end, begin = [], 0, 0
+        row, end, begin, size = [], 0, 0, len(text)
         separator, doubled, single, escape = self.separator, self.enclose * 2, self.enclose, self.escape
-        size, match_field = len(text), self.pattern.match
         while end < size:
-            match = None if self.trim else match_field(text, end)
-            if match is None:
-                # An odd field: the row is read as the BE reads it.
+            for match in self.pattern.finditer(text, end) if not self.trim else ():
+                if match.start() != end:
+                    break
+                end = match.end()
+                quoted, plain, mark = match.groups()
+                if quoted is None:
+                    row.append(plain)
+                elif escape and escape in quoted:
+                    row.append(self.escapes.sub(lambda m: m[1] if m[1] is not None else single, quoted))
+                else:
+                    row.append(quoted.replace(doubled, single))
+                if mark != separator:
+                    # An empty line is no row; an empty quoted field is one.
+                    if len(row) > 1 or row[0] or quoted is not None:
+                        yield row
+                    row, begin = [], end
+            if end < size:
+                # An odd field: its row is read as the BE reads it.
                 row, end = self.machine(text, begin)
                 if row:
-                    yield row
-                row, begin = [], end
-                continue
-            end = match.end()
-            quoted, plain, mark = match.groups()
-            if quoted is None:
-                row.append(plain)
-            elif escape and escape in quoted:
-                row.append(self.escapes.sub(lambda m: m[1] if m[1] is not None else single, quoted))
-            else:
-                row.append(quoted.replace(doubled, single))
-            if mark != separator:
-                # An empty line is no row; an empty quoted field is one.
-                if len(row) > 1 or row[0] or quoted is not None:
                     yield row
                 row, begin = [], end
 
@@ -124,7 +128,13 @@ class Format:
                 state, position = before, position + 1
                 continue
             if state != "enclose" and state != "doubled":
-                mark = delimiter if text.startswith(delimiter, position) else separator if text.startswith(separator, position) else ""
+                mark = (
+                    delimiter
+                    if text.startswith(delimiter, position)
+                    else separator
+                    if text.startswith(separator, position)
+                    else ""
+                )
                 if mark:
                     position += len(mark)
                     state = before if state == "escape" else "row" if mark == delimiter else "column"
@@ -169,7 +179,7 @@ class Format:
 def separator(text, name):
     """A separator header: `\\x01` and `\\t` are read as the front end's Delimiter.convertDelimiter does."""
     if not text:
-        raise LoadError(f"Delimiter cannot be empty or null")
+        raise LoadError("Delimiter cannot be empty or null")
     if text.lower().startswith(("\\x", "0x")):
         digits = text[2:]
         if not digits or len(digits) % 2 or not re.fullmatch(r"[0-9a-fA-F]+", digits):

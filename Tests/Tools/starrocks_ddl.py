@@ -1,31 +1,50 @@
 """CREATE TABLE and column definitions in StarRocks' grammar, with StarRocks' rules.
 
 # Unverified:
-# - the words for key columns that are not first, for types that may not be keys, for NOT NULL without default in ADD COLUMN
-# - a primary key column without NULL or NOT NULL is NOT NULL
+# - the words for types that may not be duplicate keys, and for NOT NULL without default in ADD COLUMN
 # - DISTRIBUTED BY of a primary key table has to be of key columns
 """
+
 from starrocks_errors import SqlError
 from starrocks_types import OutOfRange, parse_type
 
-KEY_TYPES = {"BOOLEAN", "TINYINT", "SMALLINT", "INT", "BIGINT", "LARGEINT", "VARCHAR", "CHAR", "DATE", "DATETIME"}
-DUPLICATE_KEY_TYPES = KEY_TYPES | {"DECIMAL"}
+KEY_TYPES = {"BOOLEAN", "TINYINT", "SMALLINT", "INT", "BIGINT", "LARGEINT", "VARCHAR", "DATE", "DATETIME"}
+DUPLICATE_KEY_TYPES = KEY_TYPES | {"CHAR", "DECIMAL"}
 RESERVED = {"__op", "__row"}
 # CreateTable's properties and the version from which each is known.
 PROPERTIES = {
-    "replication_num": (2, 0), "enable_persistent_index": (2, 3), "storage_medium": (2, 0), "storage_cooldown_time": (2, 0),
-    "storage_cooldown_ttl": (3, 0), "bloom_filter_columns": (2, 0), "colocate_with": (2, 0), "in_memory": (2, 0),
-    "replicated_storage": (2, 5), "write_quorum": (2, 5), "compression": (2, 2), "light_schema_change": (9, 9),
-    "persistent_index_type": (3, 1), "primary_index_cache_expire_sec": (3, 0), "bucket_size": (3, 2), "fast_schema_evolution": (3, 2),
-    "partition_live_number": (2, 5), "foreign_key_constraints": (3, 0), "unique_constraints": (3, 0), "datacache.enable": (3, 0),
-    "storage_volume": (3, 1), "labels.location": (3, 3), "mutable_bucket_num": (3, 3), "flat_json.enable": (4, 0),
-    "file_bundling": (4, 0), "base_compaction_forbidden_time_ranges": (3, 3),
+    "replication_num": (2, 0),
+    "enable_persistent_index": (2, 3),
+    "storage_medium": (2, 0),
+    "storage_cooldown_time": (2, 0),
+    "storage_cooldown_ttl": (3, 0),
+    "bloom_filter_columns": (2, 0),
+    "colocate_with": (2, 0),
+    "in_memory": (2, 0),
+    "replicated_storage": (2, 5),
+    "write_quorum": (2, 5),
+    "compression": (2, 2),
+    "light_schema_change": (9, 9),
+    "persistent_index_type": (3, 1),
+    "primary_index_cache_expire_sec": (3, 0),
+    "bucket_size": (3, 2),
+    "fast_schema_evolution": (3, 2),
+    "partition_live_number": (2, 5),
+    "foreign_key_constraints": (3, 0),
+    "unique_constraints": (3, 0),
+    "datacache.enable": (3, 0),
+    "storage_volume": (3, 1),
+    "labels.location": (3, 3),
+    "mutable_bucket_num": (3, 3),
+    "flat_json.enable": (4, 0),
+    "file_bundling": (4, 0),
+    "base_compaction_forbidden_time_ranges": (3, 3),
 }
 AVAILABLE_BACKENDS = 3
 
 
 def analyzing(message, code=1064):
-    return SqlError(code, f"Getting analyzing error. Detail message: {message}")
+    return SqlError(code, f"Getting analyzing error. Detail message: {message.removesuffix('.')}.")
 
 
 def column(words, is_primary_default=None):
@@ -49,7 +68,10 @@ def column(words, is_primary_default=None):
             default(words, spec, kind)
         elif words.take("COMMENT"):
             spec["comment"] = words.text()
-        elif any(words.peek(word) for word in ("SUM", "MAX", "MIN", "REPLACE", "REPLACE_IF_NOT_NULL", "AUTO_INCREMENT", "AS", "CHARSET")):
+        elif any(
+            words.peek(word)
+            for word in ("SUM", "MAX", "MIN", "REPLACE", "REPLACE_IF_NOT_NULL", "AUTO_INCREMENT", "AS", "CHARSET")
+        ):
             raise SqlError(1064, f"Test emulator: {words.tokens[words.place].value} of a column is not supported.")
         else:
             break
@@ -94,7 +116,15 @@ def create_table(words, db, version):
         if not words.take(","):
             break
     words.expect(")")
-    table = {"kind": "table", "columns": columns, "comment": "", "properties": {}, "order": [], "distribute": None, "buckets": 0}
+    table = {
+        "kind": "table",
+        "columns": columns,
+        "comment": "",
+        "properties": {},
+        "order": [],
+        "distribute": None,
+        "buckets": 0,
+    }
     model, keys = "DUP_KEYS", None
     if words.take("ENGINE"):
         words.take("=")
@@ -144,14 +174,16 @@ def set_keys(table, keys):
         if key.lower() not in names:
             raise analyzing(f"Key column({key}) doesn't exist.")
     if [key.lower() for key in keys] != names[: len(keys)]:
-        raise analyzing("Key columns must be the first few columns of the schema and the order  of the key columns must be consistent "
-                        "with the order of the schema.")
+        raise analyzing(
+            "Key columns must be the first few columns of the schema and the order  of the key columns must be consistent "
+            "with the order of the schema."
+        )
     for index, spec in enumerate(columns):
         spec["key"] = index < len(keys)
         kind = parse_type(spec["type"])
         if spec["key"]:
             if is_primary and kind.name not in KEY_TYPES:
-                raise analyzing(f"Invalid primary key column '{spec['name']}': primary key can not be of type {kind.name}.")
+                raise analyzing(f"primary key column[{spec['name']}] type not supported: {kind.text()}")
             if not is_primary and kind.name not in DUPLICATE_KEY_TYPES:
                 raise analyzing(f"Invalid data type of key column '{spec['name']}': '{kind.name}'.")
             if is_primary and spec["nullable"]:
@@ -205,8 +237,10 @@ def check_properties(properties, version):
     if not number.isdigit() or int(number) < 1:
         raise analyzing("Replication num should larger than 0")
     if int(number) > AVAILABLE_BACKENDS:
-        raise analyzing("Table replication num should be less than or equal to the number of available BE nodes. You can change this "
-                        "default by setting the replication_num table properties. Current alive backend is [10001,10002,10003]. ")
+        raise analyzing(
+            "Table replication num should be less than or equal to the number of available BE nodes. You can change this "
+            "default by setting the replication_num table properties. Current alive backend is [10001,10002,10003]. "
+        )
     for name in ("enable_persistent_index", "fast_schema_evolution", "replicated_storage"):
         if properties.get(name, "true").lower() not in ("true", "false"):
             raise analyzing(f"Invalid value for property {name}: {properties[name]}")

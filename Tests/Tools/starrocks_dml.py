@@ -4,6 +4,7 @@
 # - the words for a value that a column does not take
 # - DELETE on a table without primary key takes any condition here
 """
+
 import uuid
 
 from sqlglot import exp
@@ -75,7 +76,9 @@ class Changes:
         """Rows of values in the columns' forms."""
         if isinstance(node, exp.Values):
             for item in node.expressions:
-                cells = item.expressions if isinstance(item, exp.Tuple) else [item.this if isinstance(item, exp.Paren) else item]
+                cells = (
+                    item.expressions if isinstance(item, exp.Tuple) else [item.this if isinstance(item, exp.Paren) else item]
+                )
                 if len(cells) != len(columns):
                     raise analyzing("Column count doesn't match value count", 1058)
                 yield [self.cell(cell, column, session, db) for cell, column in zip(cells, columns)]
@@ -134,8 +137,11 @@ class Changes:
 
     @staticmethod
     def refuse(column, value):
-        raise SqlError(1064, f"Insert has filtered data in strict mode. Error: Value '{str(value)[:80]}' is out of range. "
-                             f"The type of '{column.name}' is {column.type.debug()}'.")
+        raise SqlError(
+            1064,
+            f"Insert has filtered data in strict mode. Error: Value '{str(value)[:80]}' is out of range. "
+            f"The type of '{column.name}' is {column.type.debug()}'.",
+        )
 
     def row(self, table, columns, values):
         """A whole row in the table's order."""
@@ -143,13 +149,17 @@ class Changes:
         row = tuple(given[c.store] if c.store in given else c.default_value() for c in table.columns)
         for column, value in zip(table.columns, row):
             if value is None and not column.is_nullable:
-                raise SqlError(1064, f"Insert has filtered data in strict mode. Error: NULL value in non-nullable column '{column.name}'.")
+                raise SqlError(
+                    1064, f"Insert has filtered data in strict mode. Error: NULL value in non-nullable column '{column.name}'."
+                )
         if table.is_primary and encoded_key_length([c.type for c in table.keys], row[: len(table.keys)]) > LONGEST_KEY:
             raise SqlError(1064, "primary key size exceed the limit.")
         return row
 
     def write(self, table, rows):
-        part = Part(table.id, [c.store for c in table.columns], [c.store for c in table.keys] if table.is_primary else [], rows, [])
+        part = Part(
+            table.id, [c.store for c in table.columns], [c.store for c in table.keys] if table.is_primary else [], rows, []
+        )
         transactions = self.engine.emulator.transactions
         number = transactions.begin(table.db, [f"{table.db}.{table.name}"], f"insert_{uuid.uuid4()}", 14400, "insert")
         transactions.commit(number, part)
@@ -159,7 +169,9 @@ class Changes:
     def scoped(self, table, session, db):
         """A translator whose only source is the table itself, under its own name in SQLite."""
         translator = Translator(self.engine, session, db)
-        translator.sources.append(Source(table.name, {c.name.lower(): (f"{table.store}.{c.store}", c.type, c.name) for c in table.columns}))
+        translator.sources.append(
+            Source(table.name, {c.name.lower(): (f"{table.store}.{c.store}", c.type, c.name) for c in table.columns})
+        )
         return translator
 
     def update(self, node, session, db):
@@ -178,7 +190,9 @@ class Changes:
             parts.append(f"{column.store} = {self.assigned(item.expression, column, translator, session, db)}")
         self.engine.store_wait(table.db, table.name)
         with self.store.write() as connection:
-            return connection.execute(f"UPDATE {table.store} SET {', '.join(parts)} WHERE {translator.text(node.args['where'].this)}").rowcount
+            return connection.execute(
+                f"UPDATE {table.store} SET {', '.join(parts)} WHERE {translator.text(node.args['where'].this)}"
+            ).rowcount
 
     def assigned(self, node, column, translator, session, db):
         if isinstance(node, (exp.Null, exp.Literal, exp.Array)):

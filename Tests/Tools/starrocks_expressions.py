@@ -1,4 +1,5 @@
 """Expressions of queries: their text in SQLite and their type in StarRocks."""
+
 from sqlglot import exp
 
 from starrocks_errors import SqlError
@@ -6,20 +7,52 @@ from starrocks_functions import literal, typed, unknown
 from starrocks_types import Type, parse_type
 
 BIGINT, DOUBLE, BOOLEAN, TEXT, LARGEINT, DATETIME = (
-    parse_type(name) for name in ("bigint", "double", "boolean", "varchar(65533)", "largeint", "datetime"))
+    parse_type(name) for name in ("bigint", "double", "boolean", "varchar(65533)", "largeint", "datetime")
+)
 INTEGERS = ("BOOLEAN", "TINYINT", "SMALLINT", "INT", "BIGINT")
 COMPARISONS = {exp.EQ: "=", exp.NEQ: "<>", exp.GT: ">", exp.GTE: ">=", exp.LT: "<", exp.LTE: "<=", exp.NullSafeEQ: "IS"}
-VARIABLES = {"version_comment": "StarRocks version {version}", "version": "8.0.33", "autocommit": "1", "max_allowed_packet": "33554432",
-             "auto_increment_increment": "1", "sql_mode": "ONLY_FULL_GROUP_BY", "time_zone": "Asia/Shanghai", "wait_timeout": "28800",
-             "character_set_client": "utf8", "character_set_connection": "utf8", "character_set_results": "utf8",
-             "character_set_server": "utf8", "collation_server": "utf8_general_ci", "collation_connection": "utf8_general_ci",
-             "interactive_timeout": "3600", "lower_case_table_names": "0", "net_buffer_length": "16384", "net_write_timeout": "60",
-             "net_read_timeout": "60", "query_timeout": "300", "tx_isolation": "REPEATABLE-READ", "transaction_isolation": "REPEATABLE-READ",
-             "init_connect": "", "license": "Apache License 2.0", "system_time_zone": "UTC", "performance_schema": "0",
-             "query_cache_size": "1048576", "query_cache_type": "0", "tx_read_only": "OFF", "transaction_read_only": "OFF",
-             "session.auto_increment_increment": "1", "session.transaction_isolation": "REPEATABLE-READ", "insert_timeout": "14400",
-             "enable_insert_strict": "1", "insert_max_filter_ratio": "0", "exec_mem_limit": "2147483648", "sql_dialect": "StarRocks",
-             "sql_select_limit": "9223372036854775807", "session.tx_isolation": "REPEATABLE-READ", "partial_update_mode": "auto"}
+VARIABLES = {
+    "version_comment": "StarRocks version {version}",
+    "version": "8.0.33",
+    "autocommit": "1",
+    "max_allowed_packet": "33554432",
+    "auto_increment_increment": "1",
+    "sql_mode": "ONLY_FULL_GROUP_BY",
+    "time_zone": "Asia/Shanghai",
+    "wait_timeout": "28800",
+    "character_set_client": "utf8",
+    "character_set_connection": "utf8",
+    "character_set_results": "utf8",
+    "character_set_server": "utf8",
+    "collation_server": "utf8_general_ci",
+    "collation_connection": "utf8_general_ci",
+    "interactive_timeout": "3600",
+    "lower_case_table_names": "0",
+    "net_buffer_length": "16384",
+    "net_write_timeout": "60",
+    "net_read_timeout": "60",
+    "query_timeout": "300",
+    "tx_isolation": "REPEATABLE-READ",
+    "transaction_isolation": "REPEATABLE-READ",
+    "init_connect": "",
+    "license": "Apache License 2.0",
+    "system_time_zone": "UTC",
+    "performance_schema": "0",
+    "query_cache_size": "1048576",
+    "query_cache_type": "0",
+    "tx_read_only": "OFF",
+    "transaction_read_only": "OFF",
+    "session.auto_increment_increment": "1",
+    "session.transaction_isolation": "REPEATABLE-READ",
+    "insert_timeout": "14400",
+    "enable_insert_strict": "1",
+    "insert_max_filter_ratio": "0",
+    "exec_mem_limit": "2147483648",
+    "sql_dialect": "StarRocks",
+    "sql_select_limit": "9223372036854775807",
+    "session.tx_isolation": "REPEATABLE-READ",
+    "partial_update_mode": "auto",
+}
 
 
 class Expressions:
@@ -344,6 +377,9 @@ class Expressions:
         if name in ("to_binary", "from_binary") and arguments:
             form = arguments[1].name.lower() if len(arguments) > 1 else "hex"
             if form == "hex":
-                return (f"sr_unhex({self.text(arguments[0])})", parse_type("varbinary")) if name == "to_binary" else (
-                    f"sr_hex({self.text(arguments[0])})", TEXT)
+                return (
+                    (f"sr_unhex({self.text(arguments[0])})", parse_type("varbinary"))
+                    if name == "to_binary"
+                    else (f"sr_hex({self.text(arguments[0])})", TEXT)
+                )
         raise SqlError(1064, f"Getting analyzing error. Detail message: No matching function with signature: {name}().")

@@ -1,4 +1,5 @@
 """The faults that tests ask for, and the log of all requests."""
+
 import json
 import os
 import re
@@ -7,11 +8,32 @@ import time
 
 # What can go wrong, and the kind of request that it happens to where a rule does not say; None is any.
 KINDS = {
-    "delay": None, "reset": None, "status": None, "cut-reply": None, "redirect-to": "redirect", "error": "sql", "reset-after": "sql",
-    **dict.fromkeys((
-        "reset-before-body", "reset-in-body", "reset-before-commit", "reset-after-commit", "delay-before-commit", "delay-after-commit",
-        "hang", "publish-timeout", "fail", "too-many-versions", "running-txns", "close-channel", "shutting-down", "status-after-commit",
-    ), "load"),
+    "delay": None,
+    "reset": None,
+    "status": None,
+    "cut-reply": None,
+    "redirect-to": "redirect",
+    "error": "sql",
+    "reset-after": "sql",
+    **dict.fromkeys(
+        (
+            "reset-before-body",
+            "reset-in-body",
+            "reset-before-commit",
+            "reset-after-commit",
+            "delay-before-commit",
+            "delay-after-commit",
+            "hang",
+            "publish-timeout",
+            "fail",
+            "too-many-versions",
+            "running-txns",
+            "close-channel",
+            "shutting-down",
+            "status-after-commit",
+        ),
+        "load",
+    ),
 }
 PATTERNS = ("url", "db", "table", "label", "sql")
 FIELDS = {"do", "on", "nth", "count", "every", "seconds", "message", "code", "host", "port", "then", *PATTERNS}

@@ -1,11 +1,13 @@
 """The front end's HTTP port: sends loads on to the back end without reading them, and knows the states of labels.
 
 # Unverified:
-# - a user without INSERT gets 401, as for a wrong password
+# - the words for a user who may not ask for a label's state
+# - a path or a method that is none gets 404
 """
+
 import urllib.parse
 
-from starrocks_errors import Gone, LoadError
+from starrocks_errors import Gone
 from starrocks_http import Handler
 from starrocks_transaction_api import handle_on_front_end
 from starrocks_users import basic
@@ -23,7 +25,12 @@ class FrontEnd(Handler):
             self.start("state", db=parts[1], label=self.query.get("label", ""))
             return self.state(parts[1])
         if len(parts) == 3 and parts[:2] == ["api", "transaction"] and self.command in ("POST", "PUT"):
-            self.start("transaction", db=self.fields.get("db", ""), table=self.fields.get("table", ""), label=self.fields.get("label", ""))
+            self.start(
+                "transaction",
+                db=self.fields.get("db", ""),
+                table=self.fields.get("table", ""),
+                label=self.fields.get("label", ""),
+            )
             self.authenticate()
             return handle_on_front_end(self, parts[2])
         if parts == ["api", "health"] and self.command == "GET":
@@ -46,7 +53,10 @@ class FrontEnd(Handler):
     def refuse(self, status, message):
         self.entry["outcome"] = message
         self.answer_json(
-            {"status": "FAILED", "code": "1", "msg": message, "message": message}, status, [("WWW-Authenticate", 'Basic realm=""')])
+            {"status": "FAILED", "code": "1", "msg": message, "message": message},
+            status,
+            [("WWW-Authenticate", 'Basic realm=""')],
+        )
         self.drain()
         raise Gone
 
@@ -64,8 +74,11 @@ class FrontEnd(Handler):
             self.emulator.log.violation(self.entry, "no Expect: 100-continue")
             return self.failed("There is no 100-continue header")
         if not self.emulator.users.may(user, "INSERT", db, table):
-            return self.refuse(401, "Access denied; you need (at least one of) the INSERT privilege(s) on TABLE "
-                                    f"{table} for this operation. Please ask the admin to grant permission(s).")
+            return self.refuse(
+                401,
+                "Access denied; you need (at least one of) the INSERT privilege(s) on TABLE "
+                f"{table} for this operation. Please ask the admin to grant permission(s).",
+            )
         self.redirect()
 
     def redirect(self):
@@ -98,6 +111,3 @@ class FrontEnd(Handler):
     def base_failed(self, message):
         self.entry["outcome"] = message
         self.answer_json({"status": "FAILED", "code": "1", "msg": message, "message": message}, close=False)
-
-
-__all__ = ["FrontEnd", "LoadError"]

@@ -1,4 +1,5 @@
 """What SQLite lacks for StarRocks' types: exact big numbers, casts, sums."""
+
 from decimal import Decimal, localcontext
 
 from starrocks_errors import SqlError
@@ -112,11 +113,19 @@ def register(connection):
     connection.create_function("sr_cast", 3, cast, deterministic=True)
     connection.create_function("sr_unhex", 1, unhex, deterministic=True)
     connection.create_function("sr_hex", 1, to_hex, deterministic=True)
-    connection.create_function("sr_bytes", 1, lambda v: None if v is None else len(v) if isinstance(v, bytes) else byte_length(str(v)),
-                               deterministic=True)
+    connection.create_function(
+        "sr_bytes",
+        1,
+        lambda v: None if v is None else len(v) if isinstance(v, bytes) else byte_length(str(v)),
+        deterministic=True,
+    )
     connection.create_function("sr_chars", 1, lambda v: None if v is None else len(v), deterministic=True)
-    connection.create_function("sr_concat", -1, lambda *v: None if None in v else "".join(
-        x.decode("utf-8", "replace") if isinstance(x, bytes) else str(x) for x in v), deterministic=True)
+    connection.create_function(
+        "sr_concat",
+        -1,
+        lambda *v: None if None in v else "".join(x.decode("utf-8", "replace") if isinstance(x, bytes) else str(x) for x in v),
+        deterministic=True,
+    )
     connection.create_aggregate("sr_sum", 1, Sum)
 
 
@@ -128,7 +137,11 @@ def literal(value):
         return f"X'{value.hex()}'"
     if isinstance(value, str):
         # A NUL would end the statement's text.
-        return f"CAST(X'{value.encode('utf-8', 'surrogateescape').hex()}' AS TEXT)" if "\0" in value else "'" + value.replace("'", "''") + "'"
+        return (
+            f"CAST(X'{value.encode('utf-8', 'surrogateescape').hex()}' AS TEXT)"
+            if "\0" in value
+            else "'" + value.replace("'", "''") + "'"
+        )
     return repr(value)
 
 

@@ -5,6 +5,7 @@
 # - the rows shown for errors of quoted CSV are the fields joined again
 # - a DECIMAL past its precision is found by the sink, also in partial updates
 """
+
 import itertools
 import json
 
@@ -56,8 +57,14 @@ def csv_format(headers):
     if skip < 0:
         raise LoadError("skip_header must be equal or greater than 0")
     trim = boolean(headers, "trim_space", "Invalid trim space format. Must be bool type")
-    return Format(separator(headers.get("column_separator", "\t"), "column_separator"),
-                  separator(headers.get("row_delimiter", "\n"), "row_delimiter"), enclose, escape, skip, trim)
+    return Format(
+        separator(headers.get("column_separator", "\t"), "column_separator"),
+        separator(headers.get("row_delimiter", "\n"), "row_delimiter"),
+        enclose,
+        escape,
+        skip,
+        trim,
+    )
 
 
 def boolean(headers, name, message):
@@ -136,11 +143,12 @@ class Decoder:
             operations = [0 if text == "0" else 1 for text in column]
         values = []
         for source, read, column in self.plan.outputs:
-            if source is None:
-                return None
             try:
-                read_column = column.type.read_column if read == column.type.read else column.type.read_column_base64
-                found = read_column(fields[source])
+                if source is None:
+                    found = [read(row) for row in rows]
+                else:
+                    read_column = column.type.read_column if read == column.type.read else column.type.read_column_base64
+                    found = read_column(fields[source])
             except ValueError:
                 return None
             if not column.is_nullable and None in found:
@@ -152,7 +160,8 @@ class Decoder:
         if len(fields) != self.count:
             raise Rejected(
                 f"Target column count: {self.count} doesn't match source value column count: {len(fields)}. "
-                f"Column separator: {visible(self.form.separator)}, Row delimiter: {visible(self.form.delimiter)}")
+                f"Column separator: {visible(self.form.separator)}, Row delimiter: {visible(self.form.delimiter)}"
+            )
         values = []
         for source, read, column in self.plan.outputs:
             if source is None:
@@ -165,7 +174,9 @@ class Decoder:
                     try:
                         value = read(field)
                     except OutOfRange as error:
-                        raise Rejected(f"Decimal '{error}' is out of range. The type of '{column.name}' is {column.type.debug()}'", "") from None
+                        raise Rejected(
+                            f"Decimal '{error}' is out of range. The type of '{column.name}' is {column.type.debug()}'", ""
+                        ) from None
                     except ValueError:
                         if self.strict:
                             self.refuse(source, field, column)
@@ -179,16 +190,22 @@ class Decoder:
         try:
             return evaluate(fields)
         except OutOfRange as error:
-            raise Rejected(f"Decimal '{error}' is out of range. The type of '{column.name}' is {column.type.debug()}'", "") from None
+            raise Rejected(
+                f"Decimal '{error}' is out of range. The type of '{column.name}' is {column.type.debug()}'", ""
+            ) from None
         except ValueError:
             if self.strict:
-                raise Rejected(f"Value '{self.shown(fields)[:50]}' is out of range. The type of '{column.name}' is {column.type.debug()}'") from None
+                raise Rejected(
+                    f"Value '{self.shown(fields)[:50]}' is out of range. The type of '{column.name}' is {column.type.debug()}'"
+                ) from None
             return None
 
     def refuse(self, source, field, column):
         length = len(field.encode("utf-8", "surrogateescape"))
-        raise Rejected(f"The field (name = {column.name}, pos = {source}) is out of range. Type: {column.type.debug()}, "
-                       f"Value length: {length}, Value: {field}")
+        raise Rejected(
+            f"The field (name = {column.name}, pos = {source}) is out of range. Type: {column.type.debug()}, "
+            f"Value length: {length}, Value: {field}"
+        )
 
     def debug_row(self, fields):
         shown = ("NULL" if f == "\\N" or f is None else f"'{f}'" for f in fields)
@@ -205,8 +222,10 @@ class Decoder:
         try:
             number = OPERATION.read(text)
         except ValueError:
-            raise Rejected(f"The field (name = __op, pos = {self.operation_source}) is out of range. Type: TINYINT, "
-                           f"Value length: {len(text)}, Value: {text}") from None
+            raise Rejected(
+                f"The field (name = __op, pos = {self.operation_source}) is out of range. Type: TINYINT, "
+                f"Value length: {len(text)}, Value: {text}"
+            ) from None
         if number not in (0, 1):
             raise LoadError(f"Test emulator: __op is {number}, and has to be 0 or 1.")
         return number
@@ -219,7 +238,11 @@ def visible(text):
 
 
 class Fold:
-    """Keeps one operation a key: the last, or with a merge condition the last of the greatest."""
+    """Keeps one operation a key, as the memtable does: the last, or with a merge condition the last of the greatest.
+
+    So a delete that an upsert of the same load follows never happens: in a partial update the columns that the load does not
+    have keep what they were before the delete. The plan counts such rows.
+    """
 
     def __init__(self, plan):
         self.plan, table = plan, plan.table
@@ -240,6 +263,8 @@ class Fold:
             if merge is not None and operation == 0 and (old := last.get(key)) and old[0] == 0:
                 if old[1][merge] is not None and (values[merge] is None or values[merge] < old[1][merge]):
                     continue
+            if self.plan.is_partial and operation == 0 and last.get(key, (0,))[0] == 1:
+                self.plan.revived += 1
             last[key] = (operation, values)
 
     def part(self):
@@ -254,14 +279,15 @@ class Fold:
                     raise LoadError("primary key size exceed the limit.")
         upserts = [tuple(values) for operation, values in self.last.values() if operation == 0]
         deletes = [(key,) if is_single else key for key, (operation, _) in self.last.items() if operation == 1]
-        if plan.is_partial:
-            check_absent(plan, upserts)
-        return Part(table.id, self.stores, [column.store for column in table.keys], upserts, deletes, defaults,
-                    plan.merge.store if plan.merge else None)
-
-
-def check_absent(plan, upserts):
-    plan.must_exist = [column for column, value in plan.defaults if value is None and not column.is_nullable] if upserts else []
+        return Part(
+            table.id,
+            self.stores,
+            [column.store for column in table.keys],
+            upserts,
+            deletes,
+            defaults,
+            plan.merge.store if plan.merge else None,
+        )
 
 
 def json_rows(text, headers, plan):
@@ -291,8 +317,11 @@ def json_rows(text, headers, plan):
     rows = []
     for item in value:
         if not isinstance(item, dict):
-            raise LoadError("The value is an array type in json document stream, you can set strip_outer_array=true to parse each element"
-                            if isinstance(item, list) else "the value should be object type")
+            raise LoadError(
+                "The value is an array type in json document stream, you can set strip_outer_array=true to parse each element"
+                if isinstance(item, list)
+                else "the value should be object type"
+            )
         members = {key.lower(): member for key, member in item.items()}
         rows.append([json_field(members.get(name.lower())) for name in plan.names])
     return rows

@@ -3,6 +3,7 @@
 # Unverified:
 # - the types in a result's head: LARGEINT, JSON and ARRAY are sent as strings
 """
+
 import asyncio
 import hashlib
 import logging
@@ -15,7 +16,7 @@ from mysql_mimic import MysqlServer
 from mysql_mimic.auth import Forbidden, IdentityProvider, NativePasswordAuthPlugin, Success, User
 from mysql_mimic.charset import CharacterSet
 from mysql_mimic.connection import Connection
-from mysql_mimic.errors import MysqlError
+from mysql_mimic.errors import SQLSTATES, MysqlError
 from mysql_mimic.results import ResultColumn, ResultSet
 from mysql_mimic.session import BaseSession
 from mysql_mimic.stream import ConnectionClosed
@@ -24,10 +25,25 @@ from mysql_mimic.variables import GlobalVariables, SessionVariables
 
 from starrocks_errors import SqlError
 
-KINDS = {"BOOLEAN": ColumnType.TINY, "TINYINT": ColumnType.TINY, "SMALLINT": ColumnType.SHORT, "INT": ColumnType.LONG,
-         "BIGINT": ColumnType.LONGLONG, "FLOAT": ColumnType.FLOAT, "DOUBLE": ColumnType.DOUBLE, "DECIMAL": ColumnType.NEWDECIMAL,
-         "DATE": ColumnType.DATE, "DATETIME": ColumnType.DATETIME, "VARBINARY": ColumnType.BLOB}
+KINDS = {
+    "BOOLEAN": ColumnType.TINY,
+    "TINYINT": ColumnType.TINY,
+    "SMALLINT": ColumnType.SHORT,
+    "INT": ColumnType.LONG,
+    "BIGINT": ColumnType.LONGLONG,
+    "FLOAT": ColumnType.FLOAT,
+    "DOUBLE": ColumnType.DOUBLE,
+    "DECIMAL": ColumnType.NEWDECIMAL,
+    "DATE": ColumnType.DATE,
+    "DATETIME": ColumnType.DATETIME,
+    "VARBINARY": ColumnType.BLOB,
+}
 MAX_LOGGED = 2000
+# ErrorCode.java; what is not there is HY000.
+SQLSTATES.update(
+    {1007: b"HY000", 1050: b"42S01", 1052: b"23000", 1054: b"42S22", 1058: b"21S01", 1060: b"42S21", 1064: b"HY000"}
+    | {5203: b"42000", 5501: b"3F000", 5502: b"42602"}
+)
 
 
 def encode(_, value):
@@ -140,9 +156,15 @@ class Session(BaseSession):
         self.affected = result.affected
         if not result.columns:
             return None
-        columns = [ResultColumn(name, KINDS.get(kind.name, ColumnType.VAR_STRING) if kind else ColumnType.VAR_STRING,
-                                CharacterSet.binary if kind and kind.name == "VARBINARY" else CharacterSet.utf8mb4, text_encoder=encode)
-                   for name, kind in result.columns]
+        columns = [
+            ResultColumn(
+                name,
+                KINDS.get(kind.name, ColumnType.VAR_STRING) if kind else ColumnType.VAR_STRING,
+                CharacterSet.binary if kind and kind.name == "VARBINARY" else CharacterSet.utf8mb4,
+                text_encoder=encode,
+            )
+            for name, kind in result.columns
+        ]
         return ResultSet(result.rows, columns)
 
     def cut(self):

@@ -1,4 +1,5 @@
 """Runs statements: decides what each is, checks privileges, and gives back rows."""
+
 import re
 
 import sqlglot
@@ -11,9 +12,9 @@ from starrocks_dml import Changes
 from starrocks_errors import LoadError, SqlError
 from starrocks_expressions import VARIABLES
 from starrocks_functions import register
+from starrocks_json import show_float
 from starrocks_show import Show
 from starrocks_translate import Query, Translator
-from starrocks_types import show_float
 from starrocks_words import Words
 
 NAME = re.compile(r"[A-Za-z_][\w-]{0,255}\Z", re.ASCII)
@@ -42,9 +43,12 @@ class Engine:
         if session is None or self.emulator.users.may(session.user, privilege, db, table):
             return
         target = f"DATABASE {db}" if table in (None, "*") else f"TABLE {table}"
-        raise SqlError(5203, f"Access denied; you need (at least one of) the {privilege} privilege(s) on {target} for this operation. "
-                             "Please ask the admin to grant permission(s) or try activating existing roles using <set [default] role>. "
-                             "Current role(s): NONE. Inactivated role(s): NONE.")
+        raise SqlError(
+            5203,
+            f"Access denied; you need (at least one of) the {privilege} privilege(s) on {target} for this operation. "
+            "Please ask the admin to grant permission(s) or try activating existing roles using <set [default] role>. "
+            "Current role(s): NONE. Inactivated role(s): NONE.",
+        )
 
     def find(self, db, name):
         if db not in self.store.databases:
@@ -100,6 +104,9 @@ class Engine:
             return Result()
         if first == "SHOW":
             return self.show.run(words, session, db)
+        if first == "ADMIN" and words.take("SHOW", "FRONTEND", "CONFIG"):
+            self.require("ALL", "*", None)
+            return self.show.config(words)
         if first in ("DESC", "DESCRIBE"):
             return self.show.describe(*words.qualified(db))
         if first in ("CREATE", "DROP", "TRUNCATE", "ALTER"):
@@ -109,6 +116,9 @@ class Engine:
             return Result()
         if first in ("INSERT", "UPDATE", "DELETE"):
             return Result(affected=self.changes.run(self.parse(sql), session, db))
+        if first == "SYNC":
+            # https://docs.starrocks.io/docs/sql-reference/sql-statements/cluster-management/nodes_processes/SYNC
+            return Result()
         words.place = 0
         words.fail()
 
@@ -123,13 +133,31 @@ class Engine:
     def fetch(self, query):
         """A query's rows as the text protocol has them."""
         cursor = self.store.connection().execute(query.sql)
-        shows = [(lambda value: value if isinstance(value, bytes) or value is None else show_float(value) if isinstance(value, float)
-                  else str(value)) if kind is None else kind.show for _, kind in query.columns]
+        shows = [
+            (
+                lambda value: (
+                    value
+                    if isinstance(value, bytes) or value is None
+                    else show_float(value)
+                    if isinstance(value, float)
+                    else str(value)
+                )
+            )
+            if kind is None
+            else kind.show
+            for _, kind in query.columns
+        ]
         return [[show(value) for show, value in zip(shows, row)] for row in cursor]
 
     def set(self, sql, words, session):
         """SET: variables that StarRocks has, and NAMES and its like."""
-        if words.peek("NAMES") or words.peek("CHARACTER") or words.peek("CHARSET") or words.peek("PASSWORD") or words.peek("ROLE"):
+        if (
+            words.peek("NAMES")
+            or words.peek("CHARACTER")
+            or words.peek("CHARSET")
+            or words.peek("PASSWORD")
+            or words.peek("ROLE")
+        ):
             return Result()
         while not words.is_done:
             for scope in ("SESSION", "GLOBAL", "LOCAL"):
@@ -141,8 +169,11 @@ class Engine:
             if not words.take("="):
                 words.expect(":", "=")
             if not name.startswith("@") and name not in VARIABLES:
-                raise SqlError(1193, f"Getting analyzing error. Detail message: Unknown system variable '{name}', the most similar "
-                                     "variables are {'version'}.")
+                raise SqlError(
+                    1193,
+                    f"Getting analyzing error. Detail message: Unknown system variable '{name}', the most similar "
+                    "variables are {'version'}.",
+                )
             value = words.tokens[words.place].value if not words.is_done else words.fail()
             while not words.is_done and not words.take(","):
                 words.place += 1
@@ -174,7 +205,9 @@ class Engine:
     def store_wait(self, db, name):
         """A statement that writes by itself stands behind the versions that are committed and not yet visible."""
         transactions = self.emulator.transactions
-        for row in self.store.connection().execute("SELECT id, tables FROM sr_transaction WHERE state = 'COMMITTED'").fetchall():
+        for row in (
+            self.store.connection().execute("SELECT id, tables FROM sr_transaction WHERE state = 'COMMITTED'").fetchall()
+        ):
             if f'"{db}.{name}"' in row[1]:
                 transactions.wait_visible(row[0], 60)
 
@@ -200,6 +233,8 @@ class Engine:
         words.expect("TABLE")
         is_optional = words.take("IF", "NOT", "EXISTS")
         database, name = words.qualified(db)
+        if words.peek("LIKE") or words.peek("AS"):
+            raise SqlError(1064, "Test emulator: CREATE TABLE LIKE and AS are not supported.")
         self.check_new(database, name, "CREATE TABLE")
         spec = create_table(words, database, self.emulator.version)
         with self.store.write() as connection:
@@ -238,8 +273,17 @@ class Engine:
         shown = names or [column for column, _ in query.columns]
         if len({column.lower() for column in shown}) != len(shown):
             raise analyzing("Duplicate column name in the view", 1060)
-        columns = [{"name": column, "store": "", "key": False, "type": kind.text() if kind else "varchar(65533)", "nullable": True, "comment": ""}
-                   for column, (_, kind) in zip(shown, query.columns)]
+        columns = [
+            {
+                "name": column,
+                "store": "",
+                "key": False,
+                "type": kind.text() if kind else "varchar(65533)",
+                "nullable": True,
+                "comment": "",
+            }
+            for column, (_, kind) in zip(shown, query.columns)
+        ]
         spec = {"kind": "view", "sql": sql, "names": names, "comment": comment, "columns": columns}
         with self.store.write() as connection:
             old = self.store.tables.get((database, name))

@@ -1,4 +1,5 @@
 """Takes a load's body from the connection and makes rows of it: the same for a load of its own and for one of a transaction."""
+
 import hashlib
 import re
 import time
@@ -12,16 +13,53 @@ from starrocks_plan import Plan
 
 LARGEST_BODY = 256 << 20
 LARGEST_JSON = 100 << 20
-LOG_DIGEST = ("columns", "format", "column_separator", "row_delimiter", "enclose", "escape", "skip_header", "trim_space", "partial_update",
-              "partial_update_mode", "merge_condition", "strict_mode", "compression", "content-encoding", "strip_outer_array")
-NOT_HERE = ("where", "partitions", "temporary_partitions", "enable_merge_commit", "merge_commit_async", "merge_commit_interval_ms",
-            "merge_commit_parallel", "channel_num", "channel_id", "source_type")
+LOG_DIGEST = (
+    "columns",
+    "format",
+    "column_separator",
+    "row_delimiter",
+    "enclose",
+    "escape",
+    "skip_header",
+    "trim_space",
+    "partial_update",
+    "partial_update_mode",
+    "merge_condition",
+    "strict_mode",
+    "compression",
+    "content-encoding",
+    "strip_outer_array",
+)
+NOT_HERE = (
+    "where",
+    "partitions",
+    "temporary_partitions",
+    "enable_merge_commit",
+    "merge_commit_async",
+    "merge_commit_interval_ms",
+    "merge_commit_parallel",
+    "channel_num",
+    "channel_id",
+    "source_type",
+)
+
+
+def check_empty(emulator):
+    """What DatabaseTransactionMgr says of a commit without data: empty_load_as_error is true by default."""
+    if emulator.settings["empty_load_as_error"]:
+        if emulator.version < (3, 3):
+            raise LoadError("all partitions have no load data")
+        raise LoadError(
+            "No partitions have data available for loading. If you are sure there may be no data to be loaded, you can use "
+            "`ADMIN SET FRONTEND CONFIG ('empty_load_as_error' = 'false')` to ensure such load jobs can succeed"
+        )
 
 
 class Request:
     """A load's headers, checked as StreamLoadAction::_on_header and _process_put check them."""
 
-    def __init__(self, handler, db, table):
+    def __init__(self, handler, db, table, in_transaction=False):
+        self.in_transaction = in_transaction
         self.handler, self.emulator, self.fields = handler, handler.emulator, handler.fields
         self.db, self.table = db, table
         fields = self.fields
@@ -36,11 +74,15 @@ class Request:
         length = fields.get("content-length")
         self.length = int(length) if length else None
         if self.length is not None and self.length > LARGEST_BODY:
-            raise LoadError(f"body size {self.length} exceed limit: {LARGEST_BODY}, . You can increase the limit by setting "
-                            "streaming_load_max_mb in be.conf.")
+            raise LoadError(
+                f"body size {self.length} exceed limit: {LARGEST_BODY}, . You can increase the limit by setting "
+                "streaming_load_max_mb in be.conf."
+            )
         if self.format == "json" and (self.length or 0) > LARGEST_JSON and fields.get("ignore_json_size", "").lower() != "true":
-            raise LoadError(f"The size of this batch exceed the max size [{LARGEST_JSON}]  of json type data  data [ {self.length} ]. "
-                            "Set ignore_json_size to skip the check, although it may lead huge memory consuming.")
+            raise LoadError(
+                f"The size of this batch exceed the max size [{LARGEST_JSON}]  of json type data  data [ {self.length} ]. "
+                "Set ignore_json_size to skip the check, although it may lead huge memory consuming."
+            )
         self.timeout = self.number("timeout", 600, "Invalid timeout format")
         if not 1 <= self.timeout <= 259200:
             raise LoadError("Invalid timeout. Timeout should between 1 and 259200 seconds")
@@ -58,6 +100,8 @@ class Request:
         self.compression = FORMATS[self.format]
         named = (fields.get("content-encoding") or fields.get("compression") or "").lower()
         if named:
+            if self.emulator.version < (3, 2, 7):
+                raise LoadError("Test emulator: compression and Content-Encoding are known from 3.2.7 on.")
             if named not in NAMES:
                 raise LoadError(f"Unsupported compression algorithm {named}")
             self.compression = named
@@ -100,8 +144,11 @@ class Request:
             raise LoadError(f"unknown database, database={self.db}")
         table = store.tables.get((self.db, self.table))
         if table is None or table.is_view:
-            raise LoadError(f"unknown table, table={self.db}.{self.table}" if table is None
-                            else f"load table type is not OlapTable, type={'VIEW'}")
+            raise LoadError(
+                f"unknown table, table={self.db}.{self.table}"
+                if table is None
+                else f"load table type is not OlapTable, type={'VIEW'}"
+            )
         return Plan(table, self.emulator.version, self.fields, self.format == "json")
 
     # The body
@@ -109,8 +156,9 @@ class Request:
     def receive(self, fault):
         """The body's bytes, asked for with 100 Continue; Gone where the client goes away."""
         handler = self.handler
-        handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        handler.wfile.flush()
+        if self.fields.get("expect", "").lower() == "100-continue":
+            handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            handler.wfile.flush()
         if fault.get("do") == "reset-before-body":
             handler.reset("reset before the body")
         parts, total = [], 0
@@ -169,17 +217,30 @@ class Request:
             self.error_url = self.emulator.keep_errors(outcome.errors)
         if outcome.total and outcome.filtered / outcome.total > self.ratio:
             raise LoadError("too many filtered rows")
-        self.check_exists(plan, outcome.part)
+        if outcome.loaded == 0 and not self.in_transaction:
+            check_empty(self.emulator)
+        if plan.revived:
+            self.emulator.log.violation(
+                self.handler.entry,
+                f"revived: {plan.revived} rows deleted and partially updated in one load of "
+                f"{self.table} keep their old columns",
+            )
+        self.check_filled(plan, outcome.part)
         return outcome
 
-    def check_exists(self, plan, part: Part):
-        """A partial update makes no row whose other columns are NOT NULL and have no default."""
-        if not plan.must_exist or not part.upserts:
+    def check_filled(self, plan, part: Part):
+        """Tells of rows that a partial update makes with zeros in columns that are NOT NULL: no client means that."""
+        if not plan.zero_filled or not part.upserts:
             return
         places = [part.stores.index(key) for key in part.keys]
         condition = " AND ".join(f"{key} = ?" for key in part.keys)
         connection = self.emulator.store.connection()
         for row in part.upserts:
-            if not connection.execute(f"SELECT 1 FROM t{part.table} WHERE {condition}", [row[place] for place in places]).fetchone():
-                names = ", ".join(column.name for column in plan.must_exist)
-                raise LoadError(f"invalid default value column for column {names}: NOT NULL without a default, and the row is not there")
+            if not connection.execute(
+                f"SELECT 1 FROM t{part.table} WHERE {condition}", [row[place] for place in places]
+            ).fetchone():
+                names = ", ".join(column.name for column in plan.zero_filled)
+                self.emulator.log.violation(
+                    self.handler.entry, f"zeroFilled: a partial update made a row of {self.table} without {names}"
+                )
+                return

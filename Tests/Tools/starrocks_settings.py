@@ -2,7 +2,11 @@
 
 DEFAULTS = {
     # fe.conf: labels are kept for three days and at most so many, a database runs at most so many transactions.
-    "label_keep_max_second": 259200, "label_keep_max_num": 1000, "max_running_txn_num_per_db": 1000,
+    "label_keep_max_second": 259200,
+    "label_keep_max_num": 1000,
+    "max_running_txn_num_per_db": 1000,
+    # A load that brings no row at all is an error.
+    "empty_load_as_error": True,
     # How long a load waits for its version to become visible, in seconds.
     "publish_timeout": 1.0,
     # Bytes a second at which the back end reads bodies; 0 is as fast as they come.

@@ -1,4 +1,5 @@
 """SHOW and DESCRIBE."""
+
 import re
 
 from starrocks_alter import ALTER_COLUMNS
@@ -53,11 +54,15 @@ class Show:
         if words.take("STATUS") or words.take("PROCESSLIST") or words.take("ENGINES"):
             return self.result(["Variable_name", "Value"], [])
         if words.take("BACKENDS"):
-            return self.result(["BackendId", "IP", "HttpPort", "Alive"],
-                               [[str(10001 + i), "127.0.0.1", str(self.engine.emulator.be_port), "true"] for i in range(3)])
+            return self.result(
+                ["BackendId", "IP", "HttpPort", "Alive"],
+                [[str(10001 + i), "127.0.0.1", str(self.engine.emulator.be_port), "true"] for i in range(3)],
+            )
         if words.take("FRONTENDS"):
-            return self.result(["Id", "IP", "QueryPort", "Role", "Alive"],
-                               [["1", "127.0.0.1", str(self.engine.emulator.options.mysql_port), "LEADER", "true"]])
+            return self.result(
+                ["Id", "IP", "QueryPort", "Role", "Alive"],
+                [["1", "127.0.0.1", str(self.engine.emulator.options.mysql_port), "LEADER", "true"]],
+            )
         words.fail()
 
     def relation(self, name, session):
@@ -107,8 +112,11 @@ class Show:
             while True:
                 name = words.name().lower()
                 if name not in ("tablename", "createtime", "finishtime", "state"):
-                    raise SqlError(1064, f"Getting analyzing error. Detail message: The columns of TableName/CreateTime/FinishTime/State are "
-                                         f"supported. '{name}' is not.")
+                    raise SqlError(
+                        1064,
+                        f"Getting analyzing error. Detail message: The columns of TableName/CreateTime/FinishTime/State are "
+                        f"supported. '{name}' is not.",
+                    )
                 words.expect("=")
                 wanted, place = words.text(), names.index(name)
                 rows = [row for row in rows if row[place] == wanted]
@@ -125,14 +133,32 @@ class Show:
             words.fail()
         return self.result(ALTER_COLUMNS, rows)
 
+    def config(self, words):
+        """ADMIN SHOW FRONTEND CONFIG [LIKE 'pattern'], of what the emulator has."""
+        settings, names = self.engine.emulator.settings, ("Key", "AliasNames", "Value", "Type", "IsMutable", "Comment")
+        known = ("label_keep_max_num", "label_keep_max_second", "max_running_txn_num_per_db")
+        return self.filtered(words, names, [[name, "[]", str(settings[name]), "int", "true", ""] for name in known])
+
     def describe(self, database, name):
         table = self.engine.find(database, name)
-        rows = [[item.name, item.type.text(), "YES" if item.is_nullable else "NO", "true" if item.is_key else "false", item.default, ""]
-                for item in table.columns]
+        rows = [
+            [
+                item.name,
+                item.type.text(),
+                "YES" if item.is_nullable else "NO",
+                "true" if item.is_key else "false",
+                item.default,
+                "",
+            ]
+            for item in table.columns
+        ]
         return self.result(["Field", "Type", "Null", "Key", "Default", "Extra"], rows)
 
     def grants(self, session):
         name = session.user if session else "root"
         grants = self.engine.emulator.users.users.get(name, {}).get("grants", [])
-        rows = [[f"'{name}'@'%'", "default_catalog", f"GRANT {privilege} ON {target} TO USER '{name}'@'%'"] for privilege, target in grants]
+        rows = [
+            [f"'{name}'@'%'", "default_catalog", f"GRANT {privilege} ON {target} TO USER '{name}'@'%'"]
+            for privilege, target in grants
+        ]
         return self.result(["UserIdentity", "Catalog", "Grants"], rows)

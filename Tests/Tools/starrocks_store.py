@@ -2,6 +2,7 @@
 
 A row is written only inside the SQLite transaction that also writes its load's state, so that a kill leaves both or neither.
 """
+
 import json
 import os
 import sqlite3
@@ -37,8 +38,14 @@ class Column:
         self.type = parse_type(self.type_text)
 
     def spec(self):
-        spec = {"name": self.name, "store": self.store, "key": self.is_key, "type": self.type_text, "nullable": self.is_nullable,
-                "comment": self.comment}
+        spec = {
+            "name": self.name,
+            "store": self.store,
+            "key": self.is_key,
+            "type": self.type_text,
+            "nullable": self.is_nullable,
+            "comment": self.comment,
+        }
         if self.has_default:
             spec["default"] = self.default
         return spec
@@ -87,8 +94,11 @@ class Store:
         self.on_connect = []
         with self.write() as db:
             db.executescript(SCHEMA)
-            db.execute("INSERT OR IGNORE INTO sqlite_sequence (name, seq) SELECT 'sr_transaction', ? WHERE NOT EXISTS "
-                       "(SELECT 1 FROM sqlite_sequence WHERE name = 'sr_transaction')", (FIRST_TRANSACTION,))
+            db.execute(
+                "INSERT OR IGNORE INTO sqlite_sequence (name, seq) SELECT 'sr_transaction', ? WHERE NOT EXISTS "
+                "(SELECT 1 FROM sqlite_sequence WHERE name = 'sr_transaction')",
+                (FIRST_TRANSACTION,),
+            )
         self.load()
 
     def connection(self):
@@ -140,7 +150,9 @@ class Store:
         self.databases.pop(name, None)
 
     def add_table(self, db, database, name, spec):
-        number = db.execute("INSERT INTO sr_table (db, name, spec) VALUES (?, ?, ?)", (database, name, json.dumps(spec))).lastrowid
+        number = db.execute(
+            "INSERT INTO sr_table (db, name, spec) VALUES (?, ?, ?)", (database, name, json.dumps(spec))
+        ).lastrowid
         table = Table(number, database, name, spec)
         if not table.is_view:
             columns = [f"{c.store} {c.type.storage}" for c in table.columns]
@@ -167,8 +179,11 @@ class Store:
 
     def drop_table(self, db, table):
         db.execute("DELETE FROM sr_table WHERE id = ?", (table.id,))
-        db.execute("UPDATE sr_alter SET state = 'CANCELLED', message = 'Table is dropped', finished = ? WHERE db = ? AND name = ? "
-                   "AND state NOT IN ('FINISHED', 'CANCELLED')", (time.time(), table.db, table.name))
+        db.execute(
+            "UPDATE sr_alter SET state = 'CANCELLED', message = 'Table is dropped', finished = ? WHERE db = ? AND name = ? "
+            "AND state NOT IN ('FINISHED', 'CANCELLED')",
+            (time.time(), table.db, table.name),
+        )
         if not table.is_view:
             db.execute(f"DROP TABLE {table.store}")
         self.tables.pop((table.db, table.name), None)

@@ -4,20 +4,23 @@ A single-table transaction is begun, loaded and ended on the back end, to which 
 `transaction_type: multi` (from 4.0) is begun and ended on the front end itself, has no prepare, and takes loads of any table
 of its database.
 
+The words are TransactionWithoutChannelHandler's and MultiStatementTransactionHandler's.
+
 A single-table transaction takes bodies without a look at their rows: what is wrong with them is told by prepare or commit; and all
 its loads have the same headers (TransactionStreamLoadAction::_exec_plan_fragment, TransactionMgr::_commit_transaction).
 
 # Unverified:
 # - a load of a multi-table transaction tells at once what is wrong with its rows, and may have other headers than the one before
-# - the words for a transaction that is already ended
-# - statuses other than OK, FAILED, LABEL_ALREADY_EXISTS and TXN_NOT_EXISTS
+# - statuses other than OK, FAILED and LABEL_ALREADY_EXISTS; TXN_NOT_EXISTS for a label that the back end does not know
 # - a multi-table transaction without a timeout header ends after 20 seconds, a single-table one after 600
+# - what a load says whose table is not the transaction's
 """
+
 import json
 import urllib.parse
 
-from starrocks_errors import Gone, LoadError
-from starrocks_receive import LOG_DIGEST, Request
+from starrocks_errors import LoadError
+from starrocks_receive import LOG_DIGEST, Request, check_empty
 
 OPERATIONS = ("begin", "load", "prepare", "commit", "rollback")
 MULTI = "multi"
@@ -35,8 +38,14 @@ def answer(handler, reply, label=None):
 
 def failed(handler, error, status=None):
     if error.existing:
-        return answer(handler, {"Status": "LABEL_ALREADY_EXISTS", "ExistingJobStatus": error.existing, "Message": error.message})
-    reply = {"Status": status or "FAILED", "Message": error.message}
+        return answer(
+            handler, {"Status": "LABEL_ALREADY_EXISTS", "ExistingJobStatus": error.existing, "Message": error.message}
+        )
+    prefix = ""
+    if handler.side == "fe":
+        name = "StarRocksException" if handler.emulator.version >= (3, 4) else "UserException"
+        prefix = f"class com.starrocks.common.{name}: "
+    reply = {"Status": status or "FAILED", "Message": prefix + error.message}
     if error.url:
         reply["ErrorURL"] = error.url
     answer(handler, reply)
@@ -58,20 +67,24 @@ def check(handler, operation):
     return fields["db"], fields["label"]
 
 
-def is_multi(handler, db, label):
+def is_multi(handler, operation, db, label):
     kind = handler.fields.get("transaction_type", "").lower()
     if kind and kind != MULTI:
         raise LoadError(f"Test emulator: transaction_type is multi, not {kind}.")
+    if kind == MULTI or operation in ("begin", "load"):
+        # Only the end of a transaction is told by its label what it is.
+        return kind == MULTI
     known = handler.emulator.transactions.find(db, label)
-    return kind == MULTI or bool(known and known["kind"] == MULTI and known["state"] not in ("ABORTED",))
+    return bool(known and known["kind"] == MULTI)
 
 
 def handle_on_front_end(handler, operation):
+    handler.number = -1
     try:
         db, label = check(handler, operation)
-        multi = is_multi(handler, db, label)
+        multi = is_multi(handler, operation, db, label)
         if multi and operation == "prepare":
-            raise LoadError("Multi statement transaction does not support prepare")
+            raise LoadError("Unsupported operation: TXN_PREPARE")
         if operation == "begin" and multi:
             return begin(handler, db, label, MULTI)
         if operation in ("commit", "rollback") and multi:
@@ -80,8 +93,10 @@ def handle_on_front_end(handler, operation):
         if operation in ("prepare", "commit", "rollback") and known and known["state"] != "PREPARE":
             return end(handler, operation, db, label)
         if operation in ("load", "prepare", "commit", "rollback") and not known:
-            raise LoadError(f"transaction with label {label} not exists")
+            raise LoadError(f"No transaction found by label {label}")
     except LoadError as error:
+        if handler.number > 0:
+            handler.emulator.transactions.abort(handler.number, error.message)
         return failed(handler, error)
     emulator = handler.emulator
     host, port = emulator.advertised_host, emulator.be_port
@@ -140,12 +155,14 @@ def load(handler, db, label):
         raise LoadError(f"transaction with label {label} not exists")
     if known["state"] != "PREPARE":
         raise LoadError(f"Transaction State Invalid: {known['state']}")
+    if (known["kind"] == MULTI) != (handler.fields.get("transaction_type", "").lower() == MULTI):
+        raise LoadError(f"transaction with label {label} not exists")
     tables = json.loads(known["tables"])
     if known["kind"] != MULTI and f"{db}.{table}" not in tables:
         raise LoadError(f"Request db {db} table {table} not match transaction's {tables[0]}")
     handler.number = handler.entry["txn"] = known["id"]
     handler.check_injected(("shutting-down", "running-txns"))
-    request = Request(handler, db, table)
+    request = Request(handler, db, table, in_transaction=True)
     plan = request.make_plan()
     counts = json.loads(known["counts"])
     if known["kind"] != MULTI:
@@ -166,19 +183,33 @@ def load(handler, db, label):
         return loaded(handler, label, known["id"], total)
     with emulator.store.write() as connection:
         emulator.transactions.add_part(known["id"], outcome.part)
-        for name, value in (("total", outcome.total), ("loaded", outcome.loaded), ("filtered", outcome.filtered),
-                            ("bytes", handler.entry["bytes"])):
+        for name, value in (
+            ("total", outcome.total),
+            ("loaded", outcome.loaded),
+            ("filtered", outcome.filtered),
+            ("bytes", total),
+        ):
             counts[name] = counts.get(name, 0) + value
-        connection.execute("UPDATE sr_transaction SET counts = ?, tables = ? WHERE id = ?",
-                           (json.dumps(counts), json.dumps(sorted({*tables, f"{db}.{table}"})), known["id"]))
+        connection.execute(
+            "UPDATE sr_transaction SET counts = ?, tables = ? WHERE id = ?",
+            (json.dumps(counts), json.dumps(sorted({*tables, f"{db}.{table}"})), known["id"]),
+        )
     if handler.fault.get("do") == "reset-after-commit":
         handler.reset("reset after the load")
     loaded(handler, label, known["id"], total)
 
 
 def loaded(handler, label, number, total):
-    answer(handler, {"Status": "OK", "Message": "", "Label": label, "TxnId": number, "LoadBytes": total, "StreamLoadPlanTimeMs": 0,
-                     "ReceivedDataTimeMs": 0})
+    reply = {
+        "Status": "OK",
+        "Message": "",
+        "Label": label,
+        "TxnId": number,
+        "LoadBytes": total,
+        "StreamLoadPlanTimeMs": 0,
+        "ReceivedDataTimeMs": 0,
+    }
+    answer(handler, reply)
 
 
 def end(handler, operation, db, label):
@@ -193,7 +224,9 @@ def end(handler, operation, db, label):
     if operation == "rollback":
         if state in ("COMMITTED", "VISIBLE"):
             raise LoadError(f"Can not abort {state} transaction {number}, label is {label}")
-        transactions.abort(number, "User Abort")
+        if state == "ABORTED":
+            reply["Message"] = f"Transaction {number} has already aborted, label is {label}"
+        transactions.abort(number, "User Aborted")
         return answer(handler, reply)
     if state == "ABORTED":
         raise LoadError(f"Can not {operation} ABORTED transaction {number}, label is {label}")
@@ -202,13 +235,16 @@ def end(handler, operation, db, label):
         raise LoadError(error[0], url=error[1])
     if operation == "prepare":
         if state != "PREPARE":
-            reply["Message"] = f"Transaction {number} has already prepared, label is {label}"
+            reply["Message"] = f"Transaction {number} has already {state}, label is {label}"
             return answer(handler, reply)
         transactions.prepare(number, int(handler.fields.get("prepared_timeout", 86400)))
     elif state in ("COMMITTED", "VISIBLE"):
         reply["Message"] = f"Transaction {number} has already committed, label is {label}"
         return answer(handler, reply)
     else:
+        if not json.loads(known["counts"]).get("loaded"):
+            handler.number = number
+            check_empty(handler.emulator)
         if fault.get("do") == "reset-before-commit":
             handler.reset("reset before the commit")
         delay = fault.get("seconds", 3) if fault.get("do") == "publish-timeout" else 0
@@ -217,11 +253,18 @@ def end(handler, operation, db, label):
         if fault.get("do") == "reset-after-commit":
             handler.reset("reset after the commit")
     counts = json.loads(known["counts"])
-    if known["kind"] != MULTI:
-        reply.update(NumberTotalRows=counts.get("total", 0), NumberLoadedRows=counts.get("loaded", 0),
-                     NumberFilteredRows=counts.get("filtered", 0), NumberUnselectedRows=0, LoadBytes=counts.get("bytes", 0),
-                     LoadTimeMs=0, StreamLoadPlanTimeMs=0, ReceivedDataTimeMs=0, WriteDataTimeMs=0, CommitAndPublishTimeMs=0)
+    # The front end, which commits what is prepared, does not know the rows.
+    if handler.side == "be":
+        reply.update(
+            NumberTotalRows=counts.get("total", 0),
+            NumberLoadedRows=counts.get("loaded", 0),
+            NumberFilteredRows=counts.get("filtered", 0),
+            NumberUnselectedRows=0,
+            LoadBytes=counts.get("bytes", 0),
+            LoadTimeMs=0,
+            StreamLoadPlanTimeMs=0,
+            ReceivedDataTimeMs=0,
+            WriteDataTimeMs=0,
+            CommitAndPublishTimeMs=0,
+        )
     answer(handler, reply)
-
-
-__all__ = ["handle_on_front_end", "handle_on_back_end", "Gone"]

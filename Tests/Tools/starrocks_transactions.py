@@ -4,6 +4,7 @@ Versions of a table become visible in the order in which they were committed: a 
 for it. A transaction that was running when the process was killed is ABORTED after the restart, as the front end does when it
 learns that the coordinating back end is gone; a PREPARED or COMMITTED one goes on.
 """
+
 import json
 import pickle
 import re
@@ -23,8 +24,11 @@ class Transactions:
         self.changed = threading.Condition()
         self.stopped = False
         with store.write() as db:
-            db.execute("UPDATE sr_transaction SET state = 'ABORTED', reason = 'coordinate BE is down', finished = ? "
-                       "WHERE state = 'PREPARE'", (time.time(),))
+            db.execute(
+                "UPDATE sr_transaction SET state = 'ABORTED', reason = 'coordinate BE is down', finished = ? "
+                "WHERE state = 'PREPARE'",
+                (time.time(),),
+            )
         threading.Thread(target=self.run, daemon=True).start()
 
     def run(self):
@@ -63,14 +67,16 @@ class Transactions:
         """What get_load_state speaks of: the label's transaction that was not aborted, else the last."""
         cursor = self.store.connection().execute(
             "SELECT id, state, reason, digest, tables, counts, kind FROM sr_transaction WHERE db = ? AND label = ? "
-            "ORDER BY state = 'ABORTED', id DESC LIMIT 1", (db, label),
+            "ORDER BY state = 'ABORTED', id DESC LIMIT 1",
+            (db, label),
         )
         row = cursor.fetchone()
         return dict(zip(("id", "state", "reason", "digest", "tables", "counts", "kind"), row)) if row else None
 
     def digests(self, db, label):
         rows = self.store.connection().execute(
-            "SELECT digest FROM sr_transaction WHERE db = ? AND label = ? AND digest IS NOT NULL", (db, label))
+            "SELECT digest FROM sr_transaction WHERE db = ? AND label = ? AND digest IS NOT NULL", (db, label)
+        )
         return {row[0] for row in rows}
 
     def set_digest(self, number, digest):
@@ -80,8 +86,11 @@ class Transactions:
     def abort(self, number, reason):
         """True when it was not final."""
         with self.store.write() as db:
-            done = db.execute("UPDATE sr_transaction SET state = 'ABORTED', reason = ?, finished = ? WHERE id = ? "
-                              "AND state IN ('PREPARE', 'PREPARED')", (reason, time.time(), number)).rowcount
+            done = db.execute(
+                "UPDATE sr_transaction SET state = 'ABORTED', reason = ?, finished = ? WHERE id = ? "
+                "AND state IN ('PREPARE', 'PREPARED')",
+                (reason, time.time(), number),
+            ).rowcount
             db.execute("DELETE FROM sr_part WHERE transaction_id = ? AND ?", (number, done))
         self.notify()
         return bool(done)
@@ -90,21 +99,28 @@ class Transactions:
         """Keeps what a load of a longer transaction brought."""
         with self.store.write() as db:
             self.check_running(db, number, ("PREPARE",))
-            db.execute("INSERT INTO sr_part SELECT ?, coalesce(max(number), 0) + 1, ? FROM sr_part WHERE transaction_id = ?",
-                       (number, pickle.dumps(part), number))
+            db.execute(
+                "INSERT INTO sr_part SELECT ?, coalesce(max(number), 0) + 1, ? FROM sr_part WHERE transaction_id = ?",
+                (number, pickle.dumps(part), number),
+            )
 
     def prepare(self, number, timeout=86400):
         with self.store.write() as db:
             self.check_running(db, number, ("PREPARE",))
-            db.execute("UPDATE sr_transaction SET state = 'PREPARED', timeout = ? WHERE id = ?", (time.time() + timeout, number))
+            db.execute(
+                "UPDATE sr_transaction SET state = 'PREPARED', timeout = ? WHERE id = ?", (time.time() + timeout, number)
+            )
 
     def check_running(self, db, number, states):
         row = db.execute("SELECT state, reason FROM sr_transaction WHERE id = ?", (number,)).fetchone()
         if not row:
             raise LoadError(f"transaction not found: {number}")
         if row[0] not in states:
-            raise LoadError(f"transaction {number} is already {row[0]}, reason: {row[1]}" if row[0] != "ABORTED"
-                            else f"transaction [{number}] is already aborted. abort reason: {row[1]}")
+            raise LoadError(
+                f"transaction {number} is already {row[0]}, reason: {row[1]}"
+                if row[0] != "ABORTED"
+                else f"transaction [{number}] is already aborted. abort reason: {row[1]}"
+            )
 
     def commit(self, number, part=None, publish_delay=0):
         """Commits, waits until it is visible; False where that took longer than the publish time-out."""
@@ -115,7 +131,9 @@ class Transactions:
             if publish_delay or self.is_behind(db, tables):
                 if part is not None:
                     self.add_part_unchecked(db, number, part)
-                db.execute("UPDATE sr_transaction SET state = 'COMMITTED', publish_at = ? WHERE id = ?", (now + publish_delay, number))
+                db.execute(
+                    "UPDATE sr_transaction SET state = 'COMMITTED', publish_at = ? WHERE id = ?", (now + publish_delay, number)
+                )
                 is_visible = False
             else:
                 self.publish(db, number, part)
@@ -125,15 +143,19 @@ class Transactions:
 
     @staticmethod
     def add_part_unchecked(db, number, part):
-        db.execute("INSERT INTO sr_part SELECT ?, coalesce(max(number), 0) + 1, ? FROM sr_part WHERE transaction_id = ?",
-                   (number, pickle.dumps(part), number))
+        db.execute(
+            "INSERT INTO sr_part SELECT ?, coalesce(max(number), 0) + 1, ? FROM sr_part WHERE transaction_id = ?",
+            (number, pickle.dumps(part), number),
+        )
 
     def is_behind(self, db, tables):
         waiting = db.execute("SELECT tables FROM sr_transaction WHERE state = 'COMMITTED'").fetchall()
         return any(set(json.loads(row[0])) & set(tables) for row in waiting)
 
     def publish(self, db, number, part=None):
-        for (payload,) in db.execute("SELECT payload FROM sr_part WHERE transaction_id = ? ORDER BY number", (number,)).fetchall():
+        for (payload,) in db.execute(
+            "SELECT payload FROM sr_part WHERE transaction_id = ? ORDER BY number", (number,)
+        ).fetchall():
             apply_part(self.store, db, pickle.loads(payload))
         if part is not None:
             apply_part(self.store, db, part)
@@ -142,8 +164,11 @@ class Transactions:
 
     def publish_due(self):
         """Makes visible what is due, each only behind all earlier ones of its tables."""
-        rows = self.store.connection().execute(
-            "SELECT id, tables, publish_at FROM sr_transaction WHERE state = 'COMMITTED' ORDER BY id").fetchall()
+        rows = (
+            self.store.connection()
+            .execute("SELECT id, tables, publish_at FROM sr_transaction WHERE state = 'COMMITTED' ORDER BY id")
+            .fetchall()
+        )
         held = set()
         for number, tables, publish_at in rows:
             names = set(json.loads(tables))
@@ -173,11 +198,15 @@ class Transactions:
     def expire(self):
         """Aborts what runs for too long, and forgets labels that are old or too many."""
         now, connection = time.time(), self.store.connection()
-        late = connection.execute("SELECT id FROM sr_transaction WHERE state IN ('PREPARE', 'PREPARED') AND timeout < ?", (now,))
+        late = connection.execute(
+            "SELECT id FROM sr_transaction WHERE state IN ('PREPARE', 'PREPARED') AND timeout < ?", (now,)
+        )
         for (number,) in late.fetchall():
             self.abort(number, "timeout by txn manager")
         old = now - self.settings["label_keep_max_second"]
-        rows = connection.execute("SELECT id FROM sr_transaction WHERE state IN ('VISIBLE', 'ABORTED') AND finished < ?", (old,)).fetchall()
+        rows = connection.execute(
+            "SELECT id FROM sr_transaction WHERE state IN ('VISIBLE', 'ABORTED') AND finished < ?", (old,)
+        ).fetchall()
         for (db,) in connection.execute("SELECT DISTINCT db FROM sr_transaction").fetchall():
             rows += connection.execute(
                 "SELECT id FROM sr_transaction WHERE db = ? AND state IN ('VISIBLE', 'ABORTED') ORDER BY id DESC LIMIT -1 OFFSET ?",

@@ -7,6 +7,7 @@ written the way that the column's type is kept; big numbers that do not meet the
 # - text that meets a number is compared as a double
 # - the names of columns without alias are the expression's text in lower case
 """
+
 from sqlglot import exp
 
 from starrocks_errors import SqlError
@@ -103,7 +104,9 @@ class Translator(Expressions):
         if isinstance(node, exp.Literal) and not node.is_string:
             place = int(node.name)
             if not 1 <= place <= len(self.items):
-                raise SqlError(1064, f"Getting analyzing error. Detail message: ORDER BY position {place} is not in select list.")
+                raise SqlError(
+                    1064, f"Getting analyzing error. Detail message: ORDER BY position {place} is not in select list."
+                )
             return self.items[place - 1][1]
         if isinstance(node, exp.Column) and not node.table and node.name.lower() in self.aliases:
             if not any(node.name.lower() in source.columns for source in self.sources):
@@ -195,12 +198,17 @@ class Translator(Expressions):
 
     def column(self, node):
         name, wanted = node.name.lower(), (node.table or "").lower()
-        found = [source.columns[name] for source in self.sources
-                 if name in source.columns and (not wanted or source.alias.lower() == wanted)]
+        found = [
+            source.columns[name]
+            for source in self.sources
+            if name in source.columns and (not wanted or source.alias.lower() == wanted)
+        ]
         if len(found) > 1:
             raise SqlError(1052, f"Getting analyzing error. Detail message: Column '{node.name}' is ambiguous.")
         if found:
             return found[0][0], found[0][1]
         if not wanted and name in getattr(self, "aliases", {}):
             return self.aliases[name]
-        raise SqlError(1064, f"Getting analyzing error. Detail message: Column '{node.sql()}' cannot be resolved.".replace('"', "`"))
+        raise SqlError(
+            1064, f"Getting analyzing error. Detail message: Column '{node.sql()}' cannot be resolved.".replace('"', "`")
+        )

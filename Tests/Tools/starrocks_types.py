@@ -8,15 +8,16 @@ text `-0` (so it is shown right and compared wrong); text, JSON and arrays as TE
 # Unverified:
 # - FLOAT and DOUBLE refuse nan, inf and infinity, which the BE's string_to_float may take
 # - DATETIME refuses a zone or any other rest behind the value
-# - JSON keeps the order of keys and the last of two equal keys; numbers past 64 bits become doubles
 # - text for DATE and DATETIME in the old short forms (20240101, 24-1-1) is refused
 """
+
 import base64
 import json
 import re
 import struct
 
 from starrocks_errors import SqlError
+from starrocks_json import normal_json, show_float
 
 INTEGERS = {"TINYINT": 8, "SMALLINT": 16, "INT": 32, "BIGINT": 64, "LARGEINT": 128}
 OFFSET = 1 << 127
@@ -29,10 +30,19 @@ DATETIME = re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})(?:[ T]([0-9]{1,2}):
 CLOCK = re.compile(r" (?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}\Z")
 DAYS = set()
 DIGITS = frozenset("0123456789-+")
-ALIASES = {"INTEGER": "INT", "STRING": "VARCHAR", "TEXT": "VARCHAR", "BOOL": "BOOLEAN", "BINARY": "VARBINARY", "NUMERIC": "DECIMAL",
-           "DECIMAL32": "DECIMAL", "DECIMAL64": "DECIMAL", "DECIMAL128": "DECIMAL", "JSONB": "JSON", "VARCHAR": "VARCHAR"}
+ALIASES = {
+    "INTEGER": "INT",
+    "STRING": "VARCHAR",
+    "TEXT": "VARCHAR",
+    "BOOL": "BOOLEAN",
+    "BINARY": "VARBINARY",
+    "NUMERIC": "DECIMAL",
+    "DECIMAL32": "DECIMAL",
+    "DECIMAL64": "DECIMAL",
+    "DECIMAL128": "DECIMAL",
+    "JSONB": "JSON",
+}
 NAMES = {"BOOLEAN", "FLOAT", "DOUBLE", "DECIMAL", "CHAR", "VARCHAR", "DATE", "DATETIME", "JSON", "VARBINARY", *INTEGERS}
-ODD_JSON = re.compile(r"[0-9][.eE]|[0-9]{19}")
 MINUS_ZERO = "-0"
 MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
@@ -142,7 +152,7 @@ class Type:
             divisor = 10 ** min(-shift, 5000)
             # Digits past the scale are rounded, half up, without a word.
             number = (2 * number + divisor) // (2 * divisor)
-        if number >= 10 ** self.size:
+        if number >= 10**self.size:
             raise OutOfRange(("-" if match[1] == "-" else "") + self.show_unscaled(number))
         return -number if match[1] == "-" else number
 
@@ -187,7 +197,7 @@ class Type:
         return self.limited(read_hex(text.lstrip(" \t")))
 
     def read_varbinary_base64(self, text):
-        """What the BE does from 3.1 on: base64 where it is base64, the field's own bytes where it is not."""
+        """What the BE does from 3.2 on: base64 where it is base64, the field's own bytes where it is not."""
         text = text.lstrip(" \t")
         if not text:
             return b""
@@ -239,6 +249,12 @@ class Type:
             part = part[1:-1].replace('""', '"')
         return self.read(part)
 
+    def zero(self):
+        """What stands for no value in a column that is NOT NULL."""
+        moment = "0000-01-01 00:00:00"
+        texts = {"VARCHAR": "", "CHAR": "", "VARBINARY": "", "DATE": moment, "DATETIME": moment, "JSON": "null", "ARRAY": "[]"}
+        return self.read(texts.get(self.name, "0"))
+
     # Showing: what the text protocol sends
 
     def show(self, value):
@@ -258,7 +274,7 @@ class Type:
 
     def show_unscaled(self, number):
         sign, digits = "-" if number < 0 else "", str(abs(number)).rjust(self.digits + 1, "0")
-        return sign + (f"{digits[:-self.digits]}.{digits[-self.digits:]}" if self.digits else digits)
+        return sign + (f"{digits[: -self.digits]}.{digits[-self.digits :]}" if self.digits else digits)
 
     def show_array(self, items):
         return "[" + ",".join(self.show_element(item) for item in items) + "]"
@@ -296,8 +312,13 @@ class Type:
         elif self.name == "VARBINARY":
             name = "varbinary" if self.size == MAX_VARCHAR else f"varbinary({self.size})"
         else:
-            name = {"TINYINT": "tinyint(4)", "SMALLINT": "smallint(6)", "INT": "int(11)", "BIGINT": "bigint(20)",
-                    "LARGEINT": "largeint(40)"}.get(self.name, self.name.lower())
+            name = {
+                "TINYINT": "tinyint(4)",
+                "SMALLINT": "smallint(6)",
+                "INT": "int(11)",
+                "BIGINT": "bigint(20)",
+                "LARGEINT": "largeint(40)",
+            }.get(self.name, self.name.lower())
         return name.upper() if upper else name
 
     def debug(self):
@@ -319,48 +340,10 @@ class Type:
 
 
 def read_hex(text):
-    """The BE's hex of 3.0, and to_binary(x, 'hex')."""
+    """The BE's hex before 3.2, and to_binary(x, 'hex')."""
     if len(text) % 2 or not re.fullmatch(r"[0-9A-Fa-f]*", text):
         raise ValueError
     return bytes.fromhex(text)
-
-
-def show_float(value, name="DOUBLE"):
-    text = repr(value)
-    if name == "FLOAT":
-        text = next(t for t in (f"{value:.{n}g}" for n in range(6, 10)) if struct.pack("<f", float(t)) == struct.pack("<f", value))
-    if text.endswith(".0"):
-        return text[:-2]
-    return text
-
-
-def normal_json(text):
-    """JSON as StarRocks shows it: a blank behind commas and colons, numbers in their shortest form."""
-    try:
-        value = json.loads(text, parse_constant=no_constant)
-        if ODD_JSON.search(text):
-            value = plain_numbers(value)
-    except (ValueError, RecursionError):
-        raise ValueError from None
-    return json.dumps(value, ensure_ascii=False)
-
-
-def no_constant(_):
-    raise ValueError
-
-
-def plain_numbers(value):
-    if isinstance(value, dict):
-        return {key: plain_numbers(member) for key, member in value.items()}
-    if isinstance(value, list):
-        return [plain_numbers(member) for member in value]
-    if isinstance(value, int) and not isinstance(value, bool) and not -(1 << 63) <= value < 1 << 64:
-        value = float(value)
-    if isinstance(value, float):
-        if value in (float("inf"), float("-inf")):
-            raise ValueError
-        return int(value) if value == int(value) and abs(value) < 1e15 and str(value) != "-0.0" else value
-    return value
 
 
 def parse_type(text):
@@ -404,7 +387,9 @@ def decimal(precision, scale):
     precision = 10 if precision is None else precision
     scale = int(scale or 0)
     if not 1 <= precision <= 38:
-        raise SqlError(1064, f"Getting analyzing error. Detail message: DECIMAL's precision should range from 1 to 38.")
+        raise SqlError(1064, "Getting analyzing error. Detail message: DECIMAL's precision should range from 1 to 38.")
     if scale > precision:
-        raise SqlError(1064, "Getting analyzing error. Detail message: DECIMAL's scale should be less than or equal to precision.")
+        raise SqlError(
+            1064, "Getting analyzing error. Detail message: DECIMAL's scale should be less than or equal to precision."
+        )
     return Type("DECIMAL", precision, scale)

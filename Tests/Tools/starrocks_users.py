@@ -1,4 +1,5 @@
 """Users, their passwords and what they may do."""
+
 import base64
 import fnmatch
 

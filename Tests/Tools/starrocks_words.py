@@ -1,4 +1,5 @@
 """Splits SQL into words, for the statements that are StarRocks' own."""
+
 import re
 
 from starrocks_errors import SqlError
@@ -72,7 +73,9 @@ class Words:
         line = self.sql.count("\n", 0, where) + 1
         column = where - (self.sql.rfind("\n", 0, where) + 1)
         hint = f", the most similar input is {{'{wanted}'}}" if wanted else ""
-        raise SqlError(1064, f"Getting syntax error at line {line}, column {column}. Detail message: Unexpected input '{what}'{hint}.")
+        raise SqlError(
+            1064, f"Getting syntax error at line {line}, column {column}. Detail message: Unexpected input '{what}'{hint}."
+        )
 
     def name(self):
         if self.is_done or self.tokens[self.place].kind not in ("name", "word"):

@@ -223,7 +223,8 @@ extension Variable {
         .choice(["on", "off"]),
         default: .computed("off"),
         example: "on",
-        meaning: "Whether a StarRocks target gets each batch and its position in one transaction over all tables, which "
+        meaning:
+            "Whether a StarRocks target gets each batch and its position in one transaction over all tables, which "
             + "needs StarRocks 4.0."
     )
     static let sinkStarRocksHostMap = Variable(
@@ -237,9 +238,9 @@ extension Variable {
     static let sinkStarRocksCompression = Variable(
         "SINK_STARROCKS_COMPRESSION",
         .choice(CompressionMethod.allCases.map(\.rawValue)),
-        default: .computed("lz4"),
-        example: "zstd",
-        meaning: "How rows travel to a StarRocks target. zstd takes less of a slow network than lz4, and more CPU."
+        default: .computed("zstd"),
+        example: "lz4",
+        meaning: "How rows travel to a StarRocks target. lz4 takes less CPU than zstd, and sends twice as many bytes."
     )
     static let sinkStarRocksReplicationNumber = Variable(
         "SINK_STARROCKS_REPLICATION_NUM",

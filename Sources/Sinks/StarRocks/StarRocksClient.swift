@@ -146,7 +146,8 @@ final class StarRocksClient {
                     operation: operation,
                     table: table,
                     lsn: lsn,
-                    cause: "of \(load.rows) rows the server loaded \(loaded), filtered \(reply.filteredRows ?? 0) and left "
+                    cause:
+                        "of \(load.rows) rows the server loaded \(loaded), filtered \(reply.filteredRows ?? 0) and left "
                         + "out \(reply.unselectedRows ?? 0)",
                     remedy: "copy the table anew, and report this as an error of dbmazz-sink with the server's version"
                 ).ofTarget

@@ -87,7 +87,7 @@ struct StarRocksConfig: Sendable {
         password = config.password ?? Secret("")
         usesTransactions = config.starRocks.transactions ?? false
         hostMap = StarRocksConfig.hostMap(config.starRocks.hostMap, &check)
-        compression = config.starRocks.compression ?? .lz4
+        compression = config.starRocks.compression ?? .zstd
         replicationNumber = config.starRocks.replicationNumber
         deleteMode = config.deleteMode
         policy = config.onUnrepresentable
@@ -132,7 +132,7 @@ struct StarRocksConfig: Sendable {
         return ((isSecure ? "https://" : "http://") + place, host)
     }
 
-    /// `be1:8040=10.0.0.1:8040,be2:8040=10.0.0.2:8040`
+    /// Reads `be1:8040=10.0.0.1:8040,be2:8040=10.0.0.2:8040`.
     private static func hostMap(_ text: String?, _ check: inout SettingsCheck) -> [String: String] {
         var map: [String: String] = [:]
         for entry in (text ?? "").split(separator: ",") {

@@ -21,7 +21,22 @@ final class StarRocksDatabase {
     /// The rows of a small result as text, NULL as nil.
     func rows(_ statement: String, operation: String, table: TableRef? = nil) throws(SinkError) -> [[String?]] {
         try perform(operation, table) { (connection, deadline) throws(MySQLError) in
-            try connection.rows(statement, deadline: deadline, byteLimit: 256 << 20)
+            try Self.catchUp(connection, deadline)
+            return try connection.rows(statement, deadline: deadline, byteLimit: 256 << 20)
+        }
+    }
+
+    /// The only row of a result by the names of its columns, for statements whose columns change with the version.
+    func row(_ statement: String, operation: String, table: TableRef) throws(SinkError) -> [(String, String)] {
+        try perform(operation, table) { (connection, deadline) throws(MySQLError) in
+            var fields: [(String, String)] = []
+            try connection.query(statement, deadline: deadline) { row in
+                fields = row.columns.indices.map { index in
+                    let text = row.withBytes(index) { $0.map { String(decoding: $0, as: UTF8.self) } ?? "" }
+                    return (row.columns[index].name, text)
+                }
+            }
+            return fields
         }
     }
 
@@ -34,9 +49,17 @@ final class StarRocksDatabase {
         row: (borrowing MySQLRow) -> Void
     ) throws(SinkError) {
         try perform(operation, table) { (connection, deadline) throws(MySQLError) in
+            try Self.catchUp(connection, deadline)
             restart()
             try connection.query(statement, deadline: deadline) { row($0) }
         }
+    }
+
+    /// Has the front end know what others have committed: loads came by another way, and perhaps through another front end.
+    ///
+    /// See https://docs.starrocks.io/docs/sql-reference/sql-statements/cluster-management/nodes_processes/SYNC
+    private static func catchUp(_ connection: MySQLConnection, _ deadline: ContinuousClock.Instant) throws(MySQLError) {
+        _ = try connection.execute("SYNC", deadline: deadline)
     }
 
     /// Runs a statement that may be run twice.

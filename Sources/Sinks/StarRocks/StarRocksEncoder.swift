@@ -35,7 +35,8 @@ struct StarRocksEncoder: Sendable {
 
     /// Appends a cell's value; where it is refused, nothing.
     @inline(__always)
-    func append(_ text: UnsafeRawBufferPointer?, as encoding: StarRocksEncoding, to buffer: inout RowBuffer) -> Outcome {
+    func append(_ text: UnsafeRawBufferPointer?, as encoding: StarRocksEncoding, to buffer: inout RowBuffer) -> Outcome
+    {
         guard let text else {
             guard encoding.isNullable else { return .refused(.nullValue) }
             appendNull(to: &buffer)

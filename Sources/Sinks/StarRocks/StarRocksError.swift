@@ -3,11 +3,9 @@ internal import HTTPClient
 
 /// What StarRocks' words and codes mean for the pipeline.
 enum StarRocksError {
-    /// A load, or a step of a transaction, that the server answered with `Fail`.
+    /// A load, or a step of a transaction, that the server answered with `Fail` and words of its own.
     ///
-    /// - Parameters:
-    ///   - message: the server's own words.
-    ///   - details: what its log says of the refused rows, without their values.
+    /// `details` is what its log says of the refused rows, without their values.
     static func failure(
         _ message: String,
         details: String = "",
@@ -33,7 +31,8 @@ enum StarRocksError {
         func has(_ texts: String...) -> Bool { texts.contains { message.contains($0) } }
         if has("too many filtered rows", "primary key size exceed", "key size exceed") {
             return (
-                .permanent, "correct the rows at the source or widen the column, see the connector's README", .zero, true
+                .permanent, "correct the rows at the source or widen the column, see the connector's README", .zero,
+                true
             )
         }
         if has("access denied", "no valid basic authorization", "unauthorized") {
@@ -60,7 +59,7 @@ enum StarRocksError {
         return (.retriable, "trying again", .zero, false)
     }
 
-    /// CURLE_COULDNT_RESOLVE_HOST
+    /// CURLE_COULDNT_RESOLVE_HOST.
     private static let cannotResolve: Int32 = 6
 
     /// A request that brought no answer.
@@ -74,7 +73,8 @@ enum StarRocksError {
             (kind, remedy) = (
                 .retriable,
                 isName
-                    ? "trying again; a back end whose name is not known here is to be in SINK_STARROCKS_HOST_MAP" : "trying again"
+                    ? "trying again; a back end whose name is not known here is to be in SINK_STARROCKS_HOST_MAP"
+                    : "trying again"
             )
         case .ambiguous, .cancelled, .tooLarge:
             (kind, remedy) = (.retriable, "asking for the load's label, then trying again")

@@ -28,20 +28,19 @@ struct StarRocksLayout: Sendable {
     }
 
     private static let comments: [String: String] = [
-        AuditColumn.operation.rawValue: "0 insert, 1 update, 2 delete", AuditColumn.isDeleted.rawValue: "deleted at the source",
+        AuditColumn.operation.rawValue: "0 insert, 1 update, 2 delete",
+        AuditColumn.isDeleted.rawValue: "deleted at the source",
         AuditColumn.syncedAt.rawValue: "written here at, UTC",
-        AuditColumn.version.rawValue: "commit LSN * 2^64 + ordinal in the transaction", rowID: "where the row was inserted",
+        AuditColumn.version.rawValue: "commit LSN * 2^64 + ordinal in the transaction",
+        rowID: "where the row was inserted",
         rowHash: "of the row's content",
     ]
 
     // MARK: Loads
 
-    /// The `columns` header.
+    /// The `columns` header, for rows that have the source's columns `present`.
     ///
-    /// - Parameters:
-    ///   - present: indexes of the source's columns that a row has.
-    ///   - isShifted: whether texts have a letter before them.
-    ///   - hasOperation: whether a cell at the end says if the row is to go.
+    /// With `isShifted` texts have a letter before them; with `hasOperation` a cell at the end says if the row is to go.
     func columnsHeader(_ present: [Int], isShifted: Bool, hasOperation: Bool) -> String {
         var names: [String] = []
         var derived: [String] = []

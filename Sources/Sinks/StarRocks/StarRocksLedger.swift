@@ -35,10 +35,6 @@ final class StarRocksLedger {
             if try state.isUnused(attempted, deadline: deadline), try state.store(position, deadline: deadline) {
                 stored = position
                 unsettled = position.loads
-                // What commits behind a position has its commit record there, or later.
-                if let end = position.position?.endLSN, end.rawValue > 0 {
-                    state.applied = RowVersion(commitLSN: end, ordinal: 0).number - 1
-                }
                 return
             }
             // Another write had it: it may have been one of the position.
@@ -163,9 +159,7 @@ final class StarRocksLedger {
 
     /// The row that a transaction will write, once all that a batch has is in it.
     ///
-    /// - Parameters:
-    ///   - position: what the batch earns; nil where its unit goes on.
-    ///   - applied: what tables have then, where the unit goes on.
+    /// `position` is what the batch earns, nil where its unit goes on; `applied` then says what its tables have.
     func next(_ position: SourcePosition?, applied: [StarRocksState.Load]) -> StarRocksState.Position {
         var next = stored
         next.revision = attempted + 1
@@ -180,11 +174,7 @@ final class StarRocksLedger {
         return next
     }
 
-    /// Runs a transaction of loads under the label of the row's revision, which is written in it.
-    ///
-    /// - Parameters:
-    ///   - next: the row.
-    ///   - body: adds loads.
+    /// Runs a transaction of loads under the label of the row's revision, and writes that row in it.
     func transact(
         _ next: StarRocksState.Position,
         deadline: ContinuousClock.Instant,

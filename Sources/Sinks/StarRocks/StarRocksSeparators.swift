@@ -26,12 +26,7 @@ struct StarRocksSeparators: Equatable, Sendable {
         "\\x" + bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16, uppercase: true) }.joined()
     }
 
-    /// Whether encoded rows have as many separators as their cells want, and no more.
-    ///
-    /// - Parameters:
-    ///   - bytes: whole rows.
-    ///   - rows: how many.
-    ///   - columns: cells of each.
+    /// Whether whole rows have as many separators as their cells want, and no more.
     func count(in bytes: UnsafeRawBufferPointer, areThoseOf rows: Int, columns: Int) -> Bool {
         occurrences(of: row, in: bytes) == rows && occurrences(of: column, in: bytes) == rows * (columns - 1)
     }

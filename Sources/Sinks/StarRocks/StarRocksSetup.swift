@@ -1,5 +1,4 @@
 internal import CdcCore
-internal import MySQLClient
 
 /// Creates what is missing and compares what is there.
 struct StarRocksSetup {
@@ -84,18 +83,14 @@ struct StarRocksSetup {
         while true {
             var state = ""
             var message = ""
-            try database.read(
+            for (name, text) in try database.row(
                 "SHOW ALTER TABLE COLUMN FROM \(config.database.starRocksIdentifier) WHERE TableName = "
                     + "\(layout.schema.sinkName.starRocksLiteral) ORDER BY CreateTime DESC LIMIT 1",
                 operation: operation,
-                table: layout.ref,
-                restart: { state = "" }
-            ) { row in
-                for (index, column) in row.columns.enumerated() {
-                    let text = row.withBytes(index) { $0.map { String(decoding: $0, as: UTF8.self) } ?? "" }
-                    if column.name.lowercased() == "state" { state = text }
-                    if column.name.lowercased() == "msg" { message = text }
-                }
+                table: layout.ref
+            ) {
+                if name.lowercased() == "state" { state = text }
+                if name.lowercased() == "msg" { message = text }
             }
             switch state.uppercased() {
             case "", "FINISHED": return
@@ -228,7 +223,8 @@ struct StarRocksSetup {
                 found.append(
                     TableDifference(
                         table: table.ref,
-                        cause: "columns \"\(other)\" and \"\(name)\" have one name at the sink, where case makes no difference",
+                        cause:
+                            "columns \"\(other)\" and \"\(name)\" have one name at the sink, where case makes no difference",
                         remedy: "leave one of them out of the publication"
                     )
                 )

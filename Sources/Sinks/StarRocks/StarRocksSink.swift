@@ -125,6 +125,11 @@ public final class StarRocksSink: Sink {
         try ledger.open(pipeline.source, deadline: .now + .seconds(120))
         try ledger.register(ready.new, at: nil, deadline: .now + .seconds(60))
         self.ledger = ledger
+        let registrations = try ledger.state.registrations()
+        for (table, writer) in writers {
+            let point = registrations[table]?.consistentPoint ?? .zero
+            writer.begin(at: max(point, ledger.stored.position?.endLSN ?? .zero))
+        }
         // What a daemon sent that is gone may still be on its way into the tables.
         try settle(ledger, deadline: .now + .seconds(120))
         try ledger.tidy()
@@ -150,8 +155,27 @@ public final class StarRocksSink: Sink {
         for table in tables {
             guard let writer = writers[table.ref] else { throw notSetUp(table.ref) }
             writer.beginCopy()
-            try database.run("TRUNCATE TABLE \(writer.layout.name)", operation: "empty table", table: table.ref)
+            try empty(writer.layout)
         }
+    }
+
+    /// Removes all rows by a statement that leaves those of the copy alone, should it get to run later than expected.
+    ///
+    /// TRUNCATE would not: a daemon that was killed may have sent it, and the copy that follows would lose rows.
+    private func empty(_ layout: StarRocksLayout) throws(SinkError) {
+        let operation = "empty table"
+        let column = AuditColumn.version.rawValue
+        let rows = try database.rows(
+            "SELECT count(*), max(\(column)) FROM \(layout.name)",
+            operation: operation,
+            table: layout.ref
+        )
+        guard let row = rows.first, row.count == 2, row[0] != "0" else { return }
+        try database.run(
+            "DELETE FROM \(layout.name) WHERE \(column) <= \(row[1] ?? "0") OR \(column) IS NULL",
+            operation: operation,
+            table: layout.ref
+        )
     }
 
     /// Stores the consistent point of the tables, then the position if one is given.
@@ -160,13 +184,16 @@ public final class StarRocksSink: Sink {
     {
         let ledger = try ready()
         try ledger.register(tables, at: consistentPoint, deadline: .now + .seconds(60))
+        for table in tables { writers[table.ref]?.begin(at: consistentPoint) }
         if let position { try ledger.move(to: position, deadline: .now + .seconds(60)) }
     }
 
     // MARK: Stream
 
     /// Reads the pipeline's position.
-    public func durablePosition() async throws(SinkError) -> SourcePosition? { try ledger?.read(deadline: .now + .seconds(60)) }
+    public func durablePosition() async throws(SinkError) -> SourcePosition? {
+        try ledger?.read(deadline: .now + .seconds(60))
+    }
 
     /// Loads the batch's rows, table by table; with the unit's last batch, moves the position behind them.
     public func writeBatch(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) -> SinkResult {
@@ -273,38 +300,21 @@ public final class StarRocksSink: Sink {
         ledger.unsettled.removeAll()
     }
 
-    /// Has the server look at the rows in a transaction that is rolled back.
+    /// Has the server look at the rows in transactions that are rolled back.
     public func rehearse(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) {
         let ledger = try ready()
         database.limit = deadline
         defer { database.limit = nil }
-        let client = try connect()
-        let operation = "rehearse"
+        // What is in needs no rehearsal, and what it was about may be gone.
+        try settle(ledger, deadline: deadline)
         now = Timestamp.starRocks()
         for table in batch.touchedTables {
-            let writer = try writer(of: table, batch)
-            let name = writer.layout.schema.sinkName
-            let label = ledger.nextRehearsal()
-            let begun = try client.run(.begin, label: label, table: name, operation: operation, deadline: deadline)
-            guard begun.status.uppercased() == "OK" else {
-                throw StarRocksError.failure(begun.message, operation: operation, table: writer.layout.ref, lsn: nil)
-            }
-            let context = context(
-                batch,
-                table,
-                ledger,
-                deadline,
-                isRehearsal: true,
-                transaction: StarRocksTableWriter.Transaction(label: label, isMulti: false)
+            let transaction = StarRocksTableWriter.Transaction(label: ledger.nextRehearsal(), isMulti: false)
+            try writer(of: table, batch).write(
+                context(batch, table, ledger, deadline, isRehearsal: true, transaction: transaction),
+                &fold,
+                announced: nil
             )
-            do throws(SinkError) {
-                try writer.write(context, &fold, announced: nil)
-            } catch {
-                // Why the rows were refused is what matters.
-                _ = try? client.run(.rollback, label: label, table: name, operation: operation, deadline: deadline)
-                throw error
-            }
-            _ = try? client.run(.rollback, label: label, table: name, operation: operation, deadline: deadline)
         }
     }
 
@@ -323,8 +333,9 @@ public final class StarRocksSink: Sink {
             if fate == .nothing, load.to > 0, let layout = writer?.layout {
                 // Labels are forgotten after some days, or a thousand loads: the rows are not.
                 let column = AuditColumn.version.rawValue
+                let from = max(load.from, writer?.applied ?? 0)
                 let rows = try database.rows(
-                    "SELECT \(column) FROM \(layout.name) WHERE \(column) > \(load.from) AND \(column) <= \(load.to) LIMIT 1",
+                    "SELECT \(column) FROM \(layout.name) WHERE \(column) > \(from) AND \(column) <= \(load.to) LIMIT 1",
                     operation: "find what is loaded",
                     table: layout.ref
                 )

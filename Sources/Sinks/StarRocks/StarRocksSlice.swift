@@ -47,30 +47,23 @@ struct StarRocksSlice {
     init(
         _ writer: StarRocksTableWriter,
         _ context: StarRocksTableWriter.Context,
-        _ fold: FoldIndex,
-        asksVersions: Bool
+        _ fold: FoldIndex
     ) throws(SinkError) {
         layout = writer.layout
         let batch = context.batch
         let isSoft = writer.deleteMode == .soft
-        let isReplay = context.mode == .replay
+        let has = try applied(writer, context, fold)
         var rows: [Row] = []
-        let isSimple = fold.runEnds.isEmpty
+        let isSimple =
+            fold.runEnds.isEmpty
             && !fold.items.contains { $0.outcome == .changeKey || $0.outcome == .truncate }
         let isComplete = isSimple && !fold.items.contains { Self.isIncomplete($0, isSoft, batch) }
         if isSimple {
             rows = fold.items.indices.map { Row(kind: Self.kind(of: fold.items[$0], isSoft), item: $0) }
+            if let has { rows = rows.filter { !has(newKey(fold.items[$0.item], batch, fold), fold.items[$0.item]) } }
             if !isComplete { before = Array(repeating: -1, count: fold.items.count) }
         } else {
-            rows = chain(batch, fold, isSoft)
-        }
-        if context.isRehearsal, context.mode == .stream {
-            rows = rows.filter { row in
-                batch.version(of: batch.change(Int(fold.items[row.item].change))).number > writer.applied
-            }
-        }
-        if asksVersions || isReplay {
-            rows = try unapplied(rows, batch, fold, writer.database, isReplay: isReplay)
+            rows = chain(batch, fold, isSoft, has)
         }
         guard !(isComplete || rows.isEmpty) else {
             if !rows.isEmpty { addWhole(rows, batch, fold) }
@@ -111,7 +104,12 @@ struct StarRocksSlice {
     }
 
     /// Finds what each item follows, and which row each key has in the end.
-    private mutating func chain(_ batch: CdcBatch, _ fold: FoldIndex, _ isSoft: Bool) -> [Row] {
+    private mutating func chain(
+        _ batch: CdcBatch,
+        _ fold: FoldIndex,
+        _ isSoft: Bool,
+        _ has: ((StarRocksKey, FoldIndex.Item) -> Bool)?
+    ) -> [Row] {
         var last: [StarRocksKey: Row] = [:]
         before = Array(repeating: -2, count: fold.items.count)
         // A slice has a truncate in it only where it is rehearsed.
@@ -127,8 +125,9 @@ struct StarRocksSlice {
                 }
                 if before[index] == -1 { rootKeys[index] = old }
             }
-            if isMove { last[old] = Row(kind: .oldKey, item: index) }
-            last[new] = Row(kind: Self.kind(of: item, isSoft), item: index)
+            // What the target has already is in its rows, and what follows is looked up there.
+            if isMove, has?(old, item) != true { last[old] = Row(kind: .oldKey, item: index) }
+            if has?(new, item) != true { last[new] = Row(kind: Self.kind(of: item, isSoft), item: index) }
         }
         return last.values.sorted { ($0.item, $0.kind == .oldKey ? 0 : 1) < ($1.item, $1.kind == .oldKey ? 0 : 1) }
     }
@@ -160,23 +159,39 @@ struct StarRocksSlice {
 
     // MARK: Versions
 
-    /// The rows that the target does not have yet.
-    private func unapplied(
-        _ rows: [Row],
-        _ batch: CdcBatch,
-        _ fold: FoldIndex,
-        _ database: StarRocksDatabase,
-        isReplay: Bool
-    ) throws(SinkError) -> [Row] {
-        let keys = rows.map { row in
-            row.kind == .oldKey ? oldKey(fold.items[row.item], batch) : newKey(fold.items[row.item], batch, fold)
+    /// Whether the target has what an operation leaves under a key; nil where it has none of them.
+    private func applied(
+        _ writer: StarRocksTableWriter,
+        _ context: StarRocksTableWriter.Context,
+        _ fold: FoldIndex
+    ) throws(SinkError) -> ((StarRocksKey, FoldIndex.Item) -> Bool)? {
+        let batch = context.batch
+        func version(_ item: FoldIndex.Item) -> UInt128 { batch.version(of: batch.change(Int(item.change))).number }
+        let (applied, uncertain) = (writer.applied, writer.uncertain)
+        switch context.mode {
+        case .copy: return nil
+        case .stream:
+            // A slice begins behind what is applied, unless it is rehearsed.
+            guard uncertain > applied || context.isRehearsal else { return nil }
+        case .replay: break
         }
-        let found = try StarRocksStoredRows(Array(Set(keys)), columns: [], of: layout, from: database)
-        return rows.indices.filter { index in
-            let version = batch.version(of: batch.change(Int(fold.items[rows[index].item].change))).number
-            guard let there = found.row(keys[index]) else { return isReplay }
-            return there.version < version
-        }.map { rows[$0] }
+        let isReplay = context.mode == .replay
+        var keys: Set<StarRocksKey> = []
+        for item in fold.items where item.outcome != .truncate {
+            guard isReplay || version(item) > applied && version(item) <= uncertain else { continue }
+            keys.insert(newKey(item, batch, fold))
+            if item.outcome == .changeKey { keys.insert(oldKey(item, batch)) }
+        }
+        let found = try StarRocksStoredRows(Array(keys), columns: [], of: layout, from: writer.database)
+        return { key, item in
+            let version = version(item)
+            if !isReplay {
+                if version <= applied { return true }
+                if version > uncertain { return false }
+            }
+            guard let there = found.row(key) else { return !isReplay }
+            return there.version >= version
+        }
     }
 
     // MARK: Parts
@@ -279,49 +294,63 @@ struct StarRocksSlice {
     func append(
         _ row: Row,
         _ present: [Int],
-        _ hasOperation: Bool,
-        _ writer: StarRocksTableWriter,
-        _ context: StarRocksTableWriter.Context,
-        _ fold: FoldIndex
+        to rows: inout StarRocksRowEncoder,
+        _ batch: CdcBatch,
+        _ fold: FoldIndex,
+        _ isSoft: Bool
     ) {
-        let batch = context.batch
         let item = fold.items[row.item]
-        let change = Int(item.change)
-        let version = batch.version(of: batch.change(change))
-        switch row.kind {
-        case .row:
-            let isComplete = !item.isPartial
-            for (place, column) in present.enumerated() {
-                if place > 0 { writer.separate() }
-                let cell = fold.cell(item, column, in: batch)
-                if isComplete || !cell.isUnchanged {
-                    writer.append(cell.hasBytes ? batch.bytes(of: cell) : nil, column, change, context)
-                } else {
-                    appendKept(column, of: row.item, change, writer, context, fold)
-                }
-            }
-            let kind: UInt8 = item.outcome == .upsert && batch.change(change).kind == .insert ? 0 : 1
-            writer.finishRow(kind, isDeleted: false, version, isGone: false, hasOperation: hasOperation, context)
-        case .mark:
-            for (place, column) in present.enumerated() {
-                if place > 0 { writer.separate() }
-                appendKept(column, of: row.item, change, writer, context, fold)
-            }
-            writer.finishRow(2, isDeleted: true, version, isGone: false, hasOperation: hasOperation, context)
-        case .delete, .oldKey:
-            for (place, column) in present.enumerated() {
-                if place > 0 { writer.separate() }
-                guard layout.schema.key.contains(column) else {
-                    writer.encoder.appendNull(to: &writer.row)
-                    continue
-                }
-                let cell =
-                    row.kind == .oldKey
-                    ? batch.oldCell(batch.change(change), column) : fold.cell(item, column, in: batch)
-                writer.append(cell.hasBytes ? batch.bytes(of: cell) : nil, column, change, context)
-            }
-            writer.finishRow(2, isDeleted: true, version, isGone: true, hasOperation: hasOperation, context)
+        guard row.kind == .row, !item.isPartial else {
+            return appendSeldom(row, item, present, to: &rows, batch, fold, isSoft)
         }
+        let change = batch.change(Int(item.change))
+        for place in 0..<present.count {
+            if place > 0 { rows.separate() }
+            let cell = fold.cell(item, present[place], in: batch)
+            rows.append(cell.hasBytes ? batch.bytes(of: cell) : nil, present[place], Int(item.change))
+        }
+        rows.finishRow(kind(item, change), isDeleted: false, batch.version(of: change), isGone: false)
+    }
+
+    /// What `dbmazz_op_type` says of a row that stays.
+    @inline(__always)
+    private func kind(_ item: FoldIndex.Item, _ change: Change) -> UInt8 {
+        item.outcome == .upsert && change.kind == .insert ? 0 : 1
+    }
+
+    /// Encodes a row that does not carry all of itself, or one that goes.
+    @inline(never)
+    private func appendSeldom(
+        _ row: Row,
+        _ item: FoldIndex.Item,
+        _ present: [Int],
+        to rows: inout StarRocksRowEncoder,
+        _ batch: CdcBatch,
+        _ fold: FoldIndex,
+        _ isSoft: Bool
+    ) {
+        let place = Int(item.change)
+        let change = batch.change(place)
+        let isGone = row.kind == .delete || row.kind == .oldKey
+        for (index, column) in present.enumerated() {
+            if index > 0 { rows.separate() }
+            guard isGone else {
+                appendKept(column, of: row.item, place, to: &rows, batch, fold, isSoft)
+                continue
+            }
+            guard layout.schema.key.contains(column) else {
+                rows.appendNull()
+                continue
+            }
+            let cell = row.kind == .oldKey ? batch.oldCell(change, column) : fold.cell(item, column, in: batch)
+            rows.appendSeldom(cell.hasBytes ? batch.bytes(of: cell) : nil, column, place)
+        }
+        rows.finishRow(
+            row.kind == .row ? kind(item, change) : 2,
+            isDeleted: row.kind != .row,
+            batch.version(of: change),
+            isGone: isGone
+        )
     }
 
     /// Appends a value that an item may not carry itself.
@@ -329,26 +358,23 @@ struct StarRocksSlice {
         _ column: Int,
         of index: Int,
         _ change: Int,
-        _ writer: StarRocksTableWriter,
-        _ context: StarRocksTableWriter.Context,
-        _ fold: FoldIndex
+        to rows: inout StarRocksRowEncoder,
+        _ batch: CdcBatch,
+        _ fold: FoldIndex,
+        _ isSoft: Bool
     ) {
-        let batch = context.batch
+        let cell = fold.cell(fold.items[index], column, in: batch)
         // A whole soft delete carries everything itself, and has no chain.
-        guard !before.isEmpty else {
-            let cell = fold.cell(fold.items[index], column, in: batch)
-            return writer.append(cell.hasBytes ? batch.bytes(of: cell) : nil, column, change, context)
-        }
-        switch source(column, of: index, batch, fold, writer.deleteMode == .soft) {
+        let isOwn = before.isEmpty || fold.items[index].outcome != .delete && !cell.isUnchanged
+        switch isOwn ? Source.cell(cell) : source(column, of: index, batch, fold, isSoft) {
         case .cell(let cell):
-            writer.append(cell.hasBytes ? batch.bytes(of: cell) : nil, column, change, context)
+            rows.appendSeldom(cell.hasBytes ? batch.bytes(of: cell) : nil, column, change)
         case .target(let root):
             guard let key = rootKeys[root], let value = stored.row(key)?.values[column] else {
-                return writer.refuse(change, writer.missingRow(batch.version(of: batch.change(change))))
+                return rows.refuse(change, .missingRow)
             }
-            writer.appendStored(value, column)
-        case .nowhere:
-            writer.refuse(change, writer.missingRow(batch.version(of: batch.change(change))))
+            rows.appendStored(value, column)
+        case .nowhere: rows.refuse(change, .missingRow)
         }
     }
 }

@@ -16,11 +16,7 @@ final class StarRocksState {
     /// The beginning of every label of the pipeline: it tells which one of them.
     let labelPrefix: String
     /// What stands in keys for the pipeline's name, which may be longer than a key.
-    private let id: String
-    /// The version up to which all tables have the stream's changes, as the position says that was stored at the start.
-    ///
-    /// The stream may begin before: a write of the position by a daemon that is gone can come to its end while the next starts.
-    var applied: UInt128 = 0
+    let id: String
 
     /// A load that was announced.
     struct Load: Equatable {
@@ -31,6 +27,8 @@ final class StarRocksState {
         var from: UInt128
         /// And up to here with all of its parts; 0 for rows of a copy.
         var to: UInt128
+        /// Up to where the table has some of the changes behind `from` from an earlier load; 0 for none.
+        var uncertain: UInt128 = 0
         /// What its labels end in that were claimed, so that they tell of no load.
         var claimed: [String] = []
     }
@@ -40,7 +38,9 @@ final class StarRocksState {
         var source: SourceIdentity
         var position: SourcePosition?
         var revision: UInt64 = 0
-        /// Those since the position: of every table the last. One without a label was in this row's transaction.
+        /// Those since the position, of every table the last.
+        ///
+        /// One without a label was in this row's transaction.
         var loads: [Load] = []
         /// Whether the row is written in a transaction with others.
         var isTransaction = false
@@ -70,7 +70,7 @@ final class StarRocksState {
         }
     }
 
-    private func name(_ table: String) -> String {
+    func name(_ table: String) -> String {
         "\(config.database.starRocksIdentifier).\(table.starRocksIdentifier)"
     }
 
@@ -144,9 +144,7 @@ final class StarRocksState {
         return found
     }
 
-    /// Writes the pipeline's next row.
-    ///
-    /// - Returns: false where the revision was written before, by whomever.
+    /// Writes the pipeline's next row; false where the revision was written before, by whomever.
     func store(_ position: Position, deadline: ContinuousClock.Instant) throws(SinkError) -> Bool {
         try write(
             try rows([position]),
@@ -159,12 +157,12 @@ final class StarRocksState {
         )
     }
 
-    private static let positionColumns = [
+    static let positionColumns = [
         "pipeline_id", "revision", "pipeline", "system_identifier", "timeline", "slot", "lsn", "commit_lsn", "loads",
         "updated_at",
     ]
 
-    private func rows(_ positions: [Position]) throws(SinkError) -> StarRocksRows {
+    func rows(_ positions: [Position]) throws(SinkError) -> StarRocksRows {
         try StarRocksRows(
             positions.map { position in
                 [
@@ -178,91 +176,12 @@ final class StarRocksState {
         )
     }
 
-    // MARK: Transactions
-
-    /// Begins a transaction over several tables.
-    ///
-    /// See https://docs.starrocks.io/docs/loading/Stream_Load_transaction_interface/
-    func begin(_ label: String, deadline: ContinuousClock.Instant) throws(SinkError) {
-        let reply = try client.run(.begin, label: label, table: nil, operation: "begin transaction", deadline: deadline)
-        try require(reply, "begin transaction", nil)
-    }
-
-    /// Adds the pipeline's row to a transaction.
-    func add(_ position: Position, _ label: String, deadline: ContinuousClock.Instant) throws(SinkError) {
-        let rows = try rows([position])
-        let load = StarRocksClient.Load(
-            table: Self.positionTable,
-            label: label,
-            columns: Self.positionColumns.map(\.starRocksIdentifier).joined(separator: ","),
-            separators: rows.separators,
-            compression: .none,
-            rows: rows.count
-        )
-        var failure: SinkError?
-        rows.body.withUnsafeBytes { body in
-            do throws(SinkError) {
-                try client.addToTransaction(
-                    body,
-                    load,
-                    isMulti: true,
-                    operation: "store position",
-                    table: nil,
-                    lsn: position.position?.commitLSN,
-                    deadline: deadline
-                )
-            } catch { failure = error.ofTarget }
-        }
-        if let failure { throw failure }
-    }
-
-    /// Commits a transaction, and waits until readers see it.
-    func commit(_ label: String, _ lsn: LSN?, deadline: ContinuousClock.Instant) throws(SinkError) {
-        let operation = "commit transaction"
-        do throws(SinkError) {
-            let reply = try client.run(.commit, label: label, table: nil, operation: operation, deadline: deadline)
-            try require(reply, operation, lsn)
-        } catch {
-            var error = error
-            if error.kind == .retriable { error.kind = .ambiguous }
-            throw error
-        }
-        try awaitVisible(label, operation: operation, deadline: deadline)
-    }
-
-    /// Rolls a transaction back, if it is open.
-    func rollBack(_ label: String, deadline: ContinuousClock.Instant) {
-        _ = try? client.run(
-            .rollback,
-            label: label,
-            table: nil,
-            operation: "roll back",
-            deadline: min(deadline, .now + .seconds(10))
-        )
-    }
-
-    private func require(_ reply: StarRocksReply, _ operation: String, _ lsn: LSN?) throws(SinkError) {
-        let status = reply.status.lowercased()
-        guard status != "ok", status != "success", status != "publish timeout" else { return }
-        throw StarRocksError.failure(reply.message, operation: operation, table: nil, lsn: lsn).ofTarget
-    }
-
-    /// Whether nobody has written with this revision; a transaction that was left open is rolled back.
-    func isUnused(_ revision: UInt64, deadline: ContinuousClock.Instant) throws(SinkError) -> Bool {
-        let (label, operation) = (label(revision), "set up sink")
-        if config.usesTransactions, try client.state(of: label, operation: operation, deadline: deadline) == .running {
-            rollBack(label, deadline: deadline)
-        }
-        return try settled(label, operation: operation, deadline: deadline) == .unknown
-    }
-
     /// The label of a write of this revision.
     func label(_ revision: UInt64) -> String { "\(labelPrefix)_\(revision)" }
 
-    /// Takes a label, so that a load which is on its way finds it used.
+    /// Takes a label, so that a load which is on its way finds it used; false where it exists already.
     ///
-    /// - Parameter stored: the pipeline's last row, which is written again, and says that the label was claimed.
-    /// - Returns: false where the label exists already.
+    /// The pipeline's last row is written again with it, and says that the label was claimed.
     func claim(_ label: String, _ stored: Position, deadline: ContinuousClock.Instant) throws(SinkError) -> Bool {
         try write(
             try rows([stored]),
@@ -296,7 +215,7 @@ final class StarRocksState {
         )
     }
 
-    private func write(
+    func write(
         _ rows: StarRocksRows,
         _ table: String,
         _ columns: [String],
@@ -345,7 +264,8 @@ final class StarRocksState {
                     .retriable,
                     operation: operation,
                     cause: state == .running
-                        ? "the load with label \(label) is still running" : "the load with label \(label) is not visible yet",
+                        ? "the load with label \(label) is still running"
+                        : "the load with label \(label) is not visible yet",
                     remedy: "waiting for it"
                 ).ofTarget
             }
@@ -392,7 +312,7 @@ final class StarRocksState {
 
     /// Registers tables, with how far their copy is: nil where it is not complete.
     ///
-    /// - Returns: false where the revision was written before.
+    /// False where the revision was written before.
     func register(
         _ tables: [TableSchema],
         at point: LSN?,
@@ -429,95 +349,6 @@ final class StarRocksState {
             + "\(Self.hash(pipeline, table.schema, table.name).starRocksLiteral);"
     }
 
-    // MARK: Dead letters
-
-    /// Longer lines are kept in pieces.
-    private static let pieceLength = 1_000_000
-
-    /// Adds lines, in their order; makes the table if it is missing.
-    func storeDeadLetters(_ lines: [String], _ version: StarRocksVersion) throws(SinkError) {
-        let operation = "store dead letters"
-        let properties = StarRocksLayout.properties(replicationNumber: config.replicationNumber, version: version)
-        try database.run(
-            """
-            CREATE TABLE IF NOT EXISTS \(name(Self.deadLetterTable))
-            (
-                pipeline_id VARCHAR(32) NOT NULL, number BIGINT NOT NULL, piece INT NOT NULL, pipeline VARCHAR(1000) NULL,
-                line VARCHAR(\(StarRocksTypes.longest)) NULL, stored_at DATETIME NULL
-            )
-            PRIMARY KEY (pipeline_id, number, piece) DISTRIBUTED BY HASH (pipeline_id) BUCKETS 1 \(properties)
-            """,
-            operation: operation
-        )
-        guard !lines.isEmpty else { return }
-        let last = try database.rows(
-            "SELECT max(number) FROM \(name(Self.deadLetterTable)) WHERE pipeline_id = \(id.starRocksLiteral)",
-            operation: operation
-        )
-        var number = last.first?.first?.flatMap { UInt64($0) } ?? 0
-        var cells: [[String?]] = []
-        for line in lines {
-            number += 1
-            for (piece, text) in Self.pieces(line).enumerated() {
-                cells.append([id, String(number), String(piece), pipeline, text, Timestamp.starRocks()])
-            }
-        }
-        let rows = try StarRocksRows(cells, operation: operation)
-        // Of what is sent: the same lines under the same numbers have the same label.
-        let hash = rows.body.withUnsafeBytes { String($0.hashed(into: 0), radix: 16) }
-        let isNew = try write(
-            rows,
-            Self.deadLetterTable,
-            ["pipeline_id", "number", "piece", "pipeline", "line", "stored_at"],
-            label: "\(labelPrefix)_letter_\(number)_\(hash)",
-            operation: operation,
-            deadline: .now + .seconds(60)
-        )
-        if !isNew {
-            try awaitVisible(
-                "\(labelPrefix)_letter_\(number)_\(hash)",
-                operation: operation,
-                deadline: .now + .seconds(60)
-            )
-        }
-    }
-
-    private static func pieces(_ line: String) -> [String] {
-        guard line.utf8.count > pieceLength else { return [line] }
-        var pieces: [String] = []
-        var rest = Substring(line)
-        while !rest.isEmpty {
-            // A scalar has at most four bytes.
-            var piece = rest.unicodeScalars.prefix(pieceLength / 4)
-            if piece.isEmpty { piece = rest.unicodeScalars[...] }
-            pieces.append(String(piece))
-            rest = rest[piece.endIndex...]
-        }
-        return pieces
-    }
-
-    /// The lines in their order; none where there is no table.
-    func deadLetters() throws(SinkError) -> [String] {
-        let operation = "read dead letters"
-        let known = try database.rows(
-            "SELECT TABLE_NAME FROM information_schema.tables WHERE TABLE_SCHEMA = \(config.database.starRocksLiteral) "
-                + "AND TABLE_NAME = \(Self.deadLetterTable.starRocksLiteral)",
-            operation: operation
-        )
-        guard !known.isEmpty else { return [] }
-        var lines: [String] = []
-        let rows = try database.rows(
-            "SELECT piece, line FROM \(name(Self.deadLetterTable)) WHERE pipeline_id = \(id.starRocksLiteral) "
-                + "ORDER BY number, piece",
-            operation: operation
-        )
-        for row in rows {
-            guard row.count == 2, let text = row[1] else { continue }
-            if row[0] == "0" { lines.append(text) } else if !lines.isEmpty { lines[lines.count - 1] += text }
-        }
-        return lines
-    }
-
     private func corrupt(_ table: String) -> SinkError {
         SinkError(
             .permanent,
@@ -525,24 +356,5 @@ final class StarRocksState {
             cause: "the row of pipeline \"\(pipeline)\" in \(config.database).\(table) is not as it was written",
             remedy: "restore the database from a backup, or drop its tables and the slot and copy anew"
         ).ofTarget
-    }
-}
-
-extension StarRocksState.Load {
-    /// `schema:table:label:from:to:claimed`, names percent-encoded, versions hexadecimal.
-    var text: String {
-        [
-            table.schema.percentEncoded, table.name.percentEncoded, label, String(from, radix: 16), String(to, radix: 16),
-            claimed.joined(separator: "+"),
-        ].joined(separator: ":")
-    }
-
-    init?(text: Substring) {
-        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-        guard parts.count == 6, let schema = String(parts[0]).percentDecoded, let name = String(parts[1]).percentDecoded,
-            let from = UInt128(parts[3], radix: 16), let to = UInt128(parts[4], radix: 16)
-        else { return nil }
-        self.init(table: TableRef(schema: schema, name: name), label: String(parts[2]), from: from, to: to)
-        claimed = parts[5].split(separator: "+").map(String.init)
     }
 }

@@ -56,20 +56,11 @@ struct StarRocksStoredRows {
     }
 
     private var rows: [StarRocksKey: Row] = [:]
-    /// How much memory the values take.
-    private(set) var byteCount = 0
-
     private static let keysAQuery = 500
 
     init() {}
 
-    /// Reads the rows of these keys.
-    ///
-    /// - Parameters:
-    ///   - keys: which.
-    ///   - columns: indexes of the source's columns to read besides the key.
-    ///   - layout: the table.
-    ///   - database: the server.
+    /// Reads the rows of these keys; `columns` are indexes of the source's columns to read besides.
     init(
         _ keys: [StarRocksKey],
         columns: [Int],
@@ -103,11 +94,9 @@ struct StarRocksStoredRows {
             }
         let statement =
             "SELECT \(names.joined(separator: ", ")) FROM \(layout.name) WHERE \(Self.condition(keys, layout, kinds))"
-        let before = rows
-        var found = rows
-        var bytes = byteCount
+        var found: [(StarRocksKey, Row)] = []
         try database.read(statement, operation: "read rows back", table: layout.ref) {
-            found = before
+            found.removeAll()
         } row: { row in
             let key = StarRocksKey(
                 kinds.indices.map { index in
@@ -120,13 +109,11 @@ struct StarRocksStoredRows {
             var values: [Int: [UInt8]?] = [:]
             for (offset, column) in columns.enumerated() {
                 let value = row.withBytes(kinds.count + 1 + offset) { $0.map { Array($0) } }
-                bytes += value?.count ?? 0
                 values[column] = .some(value)
             }
-            found[key] = Row(version: version, values: values)
+            found.append((key, Row(version: version, values: values)))
         }
-        rows = found
-        byteCount = bytes
+        for (key, row) in found { rows[key] = row }
     }
 
     private static func condition(
@@ -171,7 +158,8 @@ struct StarRocksBag {
                 table: layout.ref
             )
             for row in rows {
-                guard row.count == 2, let hash = row[0].flatMap({ UInt128($0) }), let id = row[1].flatMap({ UInt128($0) })
+                guard row.count == 2, let hash = row[0].flatMap({ UInt128($0) }),
+                    let id = row[1].flatMap({ UInt128($0) })
                 else { continue }
                 ids[hash, default: []].append(id)
             }

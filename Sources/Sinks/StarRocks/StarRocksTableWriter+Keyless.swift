@@ -63,17 +63,18 @@ extension StarRocksTableWriter {
         let hasOperation = deleteMode == .hard && kept.contains { entries[$0].isOld }
         guard let last = kept.last else { return }
         let lsn = batch.version(of: batch.change(Int(fold.items[entries[last].item].change))).commitLSN
-        try write(
+        let load = try encode(
             present: Array(layout.columns.indices),
             hasOperation: hasOperation,
             isPartial: false,
             label: "\(label)_end",
             lsn: lsn,
             context
-        ) {
-            for place in kept { append(entries[place], hasOperation, context, fold) }
+        ) { rows in
+            for place in kept { append(entries[place], to: &rows, context.batch, fold) }
             return kept.count
         }
+        if let load { try send(load, lsn, context) }
         if context.mode == .copy, !context.isRehearsal { copied += UInt64(fold.items.count) }
     }
 
@@ -82,27 +83,19 @@ extension StarRocksTableWriter {
         RowVersion(commitLSN: LSN(rawValue: max(version.commitLSN.rawValue, 1) - 1), ordinal: number).number
     }
 
-    private func append(_ entry: Entry, _ hasOperation: Bool, _ context: Context, _ fold: FoldIndex) {
-        let batch = context.batch
+    private func append(_ entry: Entry, to rows: inout StarRocksRowEncoder, _ batch: CdcBatch, _ fold: FoldIndex) {
         let place = Int(fold.items[entry.item].change)
         let change = batch.change(place)
-        for column in layout.columns.indices {
+        for column in 0..<layout.columns.count {
             let cell = entry.isOld ? batch.oldCell(change, column) : batch.newCell(change, column)
-            append(cell.hasBytes ? batch.bytes(of: cell) : nil, column, place, context)
-            separate()
+            rows.append(cell.hasBytes ? batch.bytes(of: cell) : nil, column, place)
+            rows.separate()
         }
-        row.append(decimal: entry.id)
-        separate()
-        row.append(decimal: entry.hash)
+        rows.append(decimal: entry.id)
+        rows.separate()
+        rows.append(decimal: entry.hash)
         let kind: UInt8 = entry.isOld ? 2 : change.kind == .insert ? 0 : 1
-        finishRow(
-            kind,
-            isDeleted: entry.isOld,
-            batch.version(of: change),
-            isGone: entry.isOld,
-            hasOperation: hasOperation,
-            context
-        )
+        rows.finishRow(kind, isDeleted: entry.isOld, batch.version(of: change), isGone: entry.isOld)
     }
 
     /// Of a row's cells: 127 bits, so that a LARGEINT holds it.

@@ -15,9 +15,8 @@ final class StarRocksTableWriter {
     let deleteMode: DeleteMode
     /// Whether the server takes a merge condition with a partial update.
     private let mergesPartialUpdates: Bool
-    var encoder: StarRocksEncoder
     let body: BodyWriter
-    var row = RowBuffer()
+    private var rows: StarRocksRowEncoder
     /// Copied rows of a table without a key, which have no other number.
     var copied: UInt64 = 0
     /// Whether a copy has begun here: else copied rows are dead letters of an earlier one.
@@ -27,9 +26,7 @@ final class StarRocksTableWriter {
     /// The version up to which it has some: the first part of a slice was committed, the last was not.
     var uncertain: UInt128 = 0
     /// Values that were changed since the last call, by column.
-    var substitutions: [Int: Int] = [:]
-    /// Those of the body that is being written.
-    var pendingSubstitutions: [Int: Int] = [:]
+    private var substitutions: [Int: Int] = [:]
     var refused: [(change: Int, error: SinkError)] = []
     private var rehearsals = 0
 
@@ -81,7 +78,7 @@ final class StarRocksTableWriter {
         self.database = database
         self.body = body
         deleteMode = config.deleteMode
-        encoder = StarRocksEncoder(policy: config.policy)
+        rows = StarRocksRowEncoder(layout, policy: config.policy, body: body)
     }
 
     /// What was changed since the last call, because the columns cannot hold it.
@@ -100,6 +97,11 @@ final class StarRocksTableWriter {
         uncertain = 0
     }
 
+    /// Says that the table has what committed before a position.
+    func begin(at position: LSN) {
+        applied = max(applied, RowVersion(commitLSN: position, ordinal: 0).number)
+    }
+
     /// Takes in what is known of a load that was announced.
     ///
     /// - Parameters:
@@ -109,7 +111,7 @@ final class StarRocksTableWriter {
     func settle(_ load: StarRocksState.Load, first: Bool, all: Bool) {
         guard load.to > 0 else { return }
         applied = max(applied, all ? load.to : load.from)
-        if first, !all { uncertain = max(uncertain, load.to) }
+        uncertain = max(uncertain, first && !all ? load.to : 0, load.uncertain)
     }
 
     // MARK: Slices
@@ -124,7 +126,6 @@ final class StarRocksTableWriter {
     func slice(from place: Int, _ context: Context) -> Slice? {
         let batch = context.batch
         let isStream = context.mode == .stream
-        if isStream { applied = max(applied, context.state.applied) }
         var index = batch.firstChange(ofTable: context.table)
         var first = -1
         var end = 0
@@ -154,7 +155,10 @@ final class StarRocksTableWriter {
 
     /// Writes what the batch has of the table.
     ///
-    /// - Parameter announced: the label of the first slice, if that was announced before.
+    /// - Parameters:
+    ///   - context: what, and for whom.
+    ///   - fold: folds changes.
+    ///   - announced: the label of the first slice, if that was announced before.
     /// - Throws: a permanent error that names every change refused.
     func write(_ context: Context, _ fold: inout FoldIndex, announced: String?) throws(SinkError) {
         // A rehearsal leaves nothing that a later slice could read back, and the batch is narrowed by whoever asks for it.
@@ -192,52 +196,49 @@ final class StarRocksTableWriter {
         return slice(from: range.upperBound, context) == nil
     }
 
-    /// What is announced of the next slice.
-    ///
-    /// It begins right before its first change: only so do rows of these versions tell that it was loaded. What is known to be
-    /// applied may be less, nothing after a start.
+    /// What is announced of a slice.
     func load(to last: UInt128, _ context: Context) -> StarRocksState.Load {
-        let isStream = context.mode == .stream
-        return StarRocksState.Load(
+        StarRocksState.Load(
             table: layout.ref,
             label: "",
-            from: isStream ? max(applied, firstVersion(context) - 1) : 0,
-            to: isStream ? last : 0
+            from: context.mode == .stream ? applied : 0,
+            to: context.mode == .stream ? last : 0,
+            uncertain: context.mode == .stream ? uncertain : 0
         )
-    }
-
-    /// The version of the first change that is not applied.
-    private func firstVersion(_ context: Context) -> UInt128 {
-        var index = context.batch.firstChange(ofTable: context.table)
-        while index != .max {
-            let change = context.batch.change(Int(index))
-            let version = context.batch.version(of: change).number
-            if version > applied { return version }
-            index = change.nextOfTable
-        }
-        return applied + 1
     }
 
     private func write(_ label: String, to last: UInt128, _ context: Context, _ fold: inout FoldIndex)
         throws(SinkError)
     {
-        let batch = context.batch
-        refused.removeAll()
-        fold.build(
-            batch,
-            table: context.table,
-            folding: !batch.hasOnlyInserts(context.table),
-            keepingDeletes: deleteMode == .soft
-        )
-        guard layout.schema.hasKey else { return try writeKeyless(label, context, fold) }
-        let slice = try StarRocksSlice(self, context, fold, asksVersions: last <= uncertain && context.mode == .stream)
-        try throwRefused()
+        guard layout.schema.hasKey else {
+            build(&fold, context)
+            return try writeKeyless(label, context, fold)
+        }
+        let slice = try gather(context, &fold)
         var parts = slice.parts
         guard let final = parts.popLast() else { return }
         for (number, part) in parts.enumerated() {
             try send(part, slice, "\(label)_\(number)", context, fold)
         }
         try send(final, slice, "\(label)_end", context, fold)
+    }
+
+    private func build(_ fold: inout FoldIndex, _ context: Context) {
+        refused.removeAll()
+        fold.build(
+            context.batch,
+            table: context.table,
+            folding: !context.batch.hasOnlyInserts(context.table),
+            keepingDeletes: deleteMode == .soft
+        )
+    }
+
+    /// Folds what the batch shows of a table with a key, and divides it into loads.
+    func gather(_ context: Context, _ fold: inout FoldIndex) throws(SinkError) -> StarRocksSlice {
+        build(&fold, context)
+        let slice = try StarRocksSlice(self, context, fold)
+        try throwRefused()
+        return slice
     }
 
     func throwRefused() throws(SinkError) {
@@ -258,58 +259,83 @@ final class StarRocksTableWriter {
         _ context: Context,
         _ fold: FoldIndex
     ) throws(SinkError) {
+        guard let load = try encode(part, slice, label, context, fold) else { return }
+        try send(load, part.lsn, context)
+    }
+
+    /// Fills the body with a part's rows; nil where there are none.
+    func encode(
+        _ part: StarRocksSlice.Part,
+        _ slice: StarRocksSlice,
+        _ label: String,
+        _ context: Context,
+        _ fold: FoldIndex
+    ) throws(SinkError) -> StarRocksClient.Load? {
         let present = layout.columns.indices.filter { !part.absent.contains($0) }
-        let hasOperation = part.absent.isEmpty && part.hasDeletes
-        try write(
+        let isSoft = deleteMode == .soft
+        return try encode(
             present: present,
-            hasOperation: hasOperation,
+            hasOperation: part.absent.isEmpty && part.hasDeletes,
             isPartial: !part.absent.isEmpty,
             label: label,
             lsn: part.lsn,
             context
-        ) {
-            for row in part.rows { slice.append(row, present, hasOperation, self, context, fold) }
+        ) { rows in
+            for row in part.rows { slice.append(row, present, to: &rows, context.batch, fold, isSoft) }
             return part.rows.count
         }
     }
 
-    /// Encodes rows and sends them, with separators that are in none of their values.
+    /// Fills the body with rows, with separators that are in none of their values.
     ///
-    /// - Parameter rows: appends them, and tells how many.
-    func write(
+    /// - Parameters:
+    ///   - present: columns, by index, that every row has.
+    ///   - hasOperation: whether a cell at the end says if the row is to go.
+    ///   - isPartial: whether the columns that are not there stay as they are.
+    ///   - label: of the load.
+    ///   - lsn: of its last change, for errors.
+    ///   - context: what is written, and for whom.
+    ///   - append: appends the rows, and tells how many.
+    /// - Returns: the load that the body is for; nil where there are no rows.
+    /// - Throws: a permanent error that names every change refused.
+    func encode(
         present: [Int],
         hasOperation: Bool,
         isPartial: Bool,
         label: String,
         lsn: LSN?,
         _ context: Context,
-        rows append: () -> Int
-    ) throws(SinkError) {
-        encoder.isShifted = false
+        rows append: (inout StarRocksRowEncoder) -> Int
+    ) throws(SinkError) -> StarRocksClient.Load? {
+        var isShifted = false
         var choice = 0
         while choice < StarRocksSeparators.all.count {
-            separators = StarRocksSeparators.all[choice]
-            cellsARow = present.count + StarRocksLayout.added(to: layout.schema).count + (hasOperation ? 1 : 0)
-            beginBody()
-            let count = append()
-            moveToBody()
-            try throwRefused()
-            if looksLikeNull {
-                encoder.isShifted = true
+            rows.begin(
+                StarRocksSeparators.all[choice],
+                isShifted: isShifted,
+                cells: present.count + StarRocksLayout.added(to: layout.schema).count + (hasOperation ? 1 : 0),
+                hasOperation: hasOperation,
+                now: context.now
+            )
+            let count = append(&rows)
+            rows.finish()
+            try throwRefused(context.batch)
+            if rows.looksLikeNull {
+                isShifted = true
                 continue
             }
-            guard isClear else {
+            guard rows.isClear else {
                 choice += 1
                 continue
             }
-            for (column, changed) in pendingSubstitutions { substitutions[column, default: 0] += changed }
-            guard count > 0 else { return }
+            for (column, changed) in rows.substitutions { substitutions[column, default: 0] += changed }
+            guard count > 0 else { return nil }
             body.finish()
-            let load = StarRocksClient.Load(
+            return StarRocksClient.Load(
                 table: layout.schema.sinkName,
                 label: label,
-                columns: layout.columnsHeader(present, isShifted: encoder.isShifted, hasOperation: hasOperation),
-                separators: separators,
+                columns: layout.columnsHeader(present, isShifted: isShifted, hasOperation: hasOperation),
+                separators: rows.separators,
                 isPartial: isPartial,
                 // Not for deletes. No load is older than the table, so that this is a second lock on the same door.
                 mergeCondition: hasOperation || isPartial && !mergesPartialUpdates ? nil : AuditColumn.version.rawValue,
@@ -317,7 +343,6 @@ final class StarRocksTableWriter {
                 rows: count,
                 columnNames: Set(layout.columns.map(\.name))
             )
-            return try send(load, lsn, context)
         }
         throw SinkError(
             .permanent,
@@ -329,98 +354,21 @@ final class StarRocksTableWriter {
         )
     }
 
-    var separators = StarRocksSeparators.all[0]
-    private var cellsARow = 0
-    private var rowsInBuffer = 0
-    private var isClear = true
-    var looksLikeNull = false
-
-    private func beginBody() {
-        row.reset()
-        body.reset()
-        rowsInBuffer = 0
-        isClear = true
-        looksLikeNull = false
-        pendingSubstitutions.removeAll(keepingCapacity: true)
-    }
-
-    /// Ends a row: the audit columns, and whether it is to go.
-    @inline(__always)
-    func finishRow(
-        _ operation: UInt8,
-        isDeleted: Bool,
-        _ version: RowVersion,
-        isGone: Bool,
-        hasOperation: Bool,
-        _ context: Context
-    ) {
-        separate()
-        row.append(UInt8(ascii: "0") + operation)
-        separate()
-        row.append(isDeleted ? UInt8(ascii: "1") : UInt8(ascii: "0"))
-        separate()
-        appendText(context.now)
-        separate()
-        row.append(decimal: version.number)
-        if hasOperation {
-            separate()
-            row.append(isGone ? UInt8(ascii: "1") : UInt8(ascii: "0"))
-        }
-        separators.row.withUnsafeBytes { row.append($0) }
-        rowsInBuffer += 1
-        if row.count >= 64 << 10 { moveToBody() }
-    }
-
-    @inline(__always)
-    func separate() {
-        separators.column.withUnsafeBytes { row.append($0) }
-    }
-
-    func appendText(_ text: String) {
-        var text = text
-        text.withUTF8 { row.append(UnsafeRawBufferPointer($0)) }
-    }
-
-    private func moveToBody() {
-        if isClear {
-            isClear = separators.count(in: row.bytes, areThoseOf: rowsInBuffer, columns: cellsARow)
-        }
-        // A body that will be written again need not be compressed.
-        if isClear, !looksLikeNull { body.append(row.bytes) }
-        row.reset()
-        rowsInBuffer = 0
-    }
-
-    /// Appends a cell; refuses the change where the column cannot hold it.
-    @inline(__always)
-    func append(_ text: UnsafeRawBufferPointer?, _ column: Int, _ change: Int, _ context: Context) {
-        switch encoder.append(text, as: layout.columns[column].encoding, to: &row) {
-        case .written: break
-        case .substituted: pendingSubstitutions[column, default: 0] += 1
-        case .looksLikeNull: looksLikeNull = true
-        case .refused(let problem):
-            refuse(change, refusal(problem, column, context.batch.version(of: context.batch.change(change))))
-        }
-    }
-
-    /// Appends a value as the target has it; nil is NULL.
-    func appendStored(_ value: [UInt8]?, _ column: Int) {
-        guard let value else { return encoder.appendNull(to: &row) }
-        value.withUnsafeBytes { bytes in
-            let isText = layout.columns[column].encoding.kind == .text
-            if isText {
-                if case .looksLikeNull = encoder.append(bytes, as: layout.columns[column].encoding, to: &row) {
-                    looksLikeNull = true
-                }
-            } else {
-                row.append(bytes)
+    /// Throws for the rows of a body that cannot be written.
+    private func throwRefused(_ batch: CdcBatch) throws(SinkError) {
+        for (change, reason) in rows.refusals {
+            let version = batch.version(of: batch.change(change))
+            switch reason {
+            case .value(let column, let problem): refuse(change, refusal(problem, column, version))
+            case .missingRow: refuse(change, missingRow(version))
             }
         }
+        try throwRefused()
     }
 
     // MARK: Sending
 
-    private func send(_ load: StarRocksClient.Load, _ lsn: LSN?, _ context: Context) throws(SinkError) {
+    func send(_ load: StarRocksClient.Load, _ lsn: LSN?, _ context: Context) throws(SinkError) {
         let operation = "load"
         if let transaction = context.transaction {
             guard !context.isRehearsal else { return try rehearse(load, as: transaction.label, lsn, context) }

@@ -78,7 +78,8 @@ struct StarRocksTypes: Sendable {
             encoding = .text
         case (.text, .other("json")) where column.type == .json || column.type == .jsonb: encoding = .text
         case (.integer, .integer(let bits)):
-            guard case .integer(let least)? = StarRocksTypes.parsed(StarRocksTypes.normalized(wanted.type)), bits >= least
+            guard case .integer(let least)? = StarRocksTypes.parsed(StarRocksTypes.normalized(wanted.type)),
+                bits >= least
             else { return nil }
             encoding = .integer
         case (.float, .other("double")): encoding = .float
@@ -136,7 +137,8 @@ struct StarRocksTypes: Sendable {
         // As information_schema has it.
         case _ where name.hasPrefix("bigint") && plain.hasSuffix("unsigned"): return "largeint"
         case "tinyint" where plain == "tinyint(1)": return "boolean"
-        case "tinyint", "smallint", "int", "integer", "bigint", "largeint", "float", "double", "boolean", "datetime", "date",
+        case "tinyint", "smallint", "int", "integer", "bigint", "largeint", "float", "double", "boolean", "datetime",
+            "date",
             "json":
             return name
         case "varbinary": return "varbinary"
