@@ -31,8 +31,11 @@ extension Integration {
             )
         }
 
-        private func madeRig(_ environment: [String: String]) throws -> StarRocksRig {
-            let rig = try StarRocksRig(environment.merging(["SINK_PIPELINE": "p"]) { $1 })
+        private func madeRig(_ environment: [String: String], version: String = "3.3.5") throws -> StarRocksRig {
+            let rig = try StarRocksRig(
+                environment.merging(["SINK_PIPELINE": "p"]) { $1 },
+                server: .started(version: version)
+            )
             try rig.rig.sql(
                 "CREATE TABLE public.t (id int PRIMARY KEY, v text, n numeric(10,2))",
                 "CREATE TABLE public.k (id text PRIMARY KEY, n int)"
@@ -96,6 +99,26 @@ extension Integration {
             #expect(try rig.query("SELECT v FROM t WHERE id = 2000") == [["new"]], "a newer row is undone")
             try DeadLetterTests.replay(rig.daemon, 7, "primary key size exceed")
             try rig.rig.startStreaming()
+            try rig.rig.stopDaemon()
+            expectNowhere(Self.values, rig.daemon)
+            try rig.expectNoViolation()
+        }
+
+        @Test("are found where a transaction tells of them at its commit")
+        func transactions() throws {
+            let rig = try madeRig(
+                ["SINK_ON_ERROR": "dead-letter", "SINK_STARROCKS_TRANSACTIONS": "on"],
+                version: "4.0.1"
+            )
+            try rig.rig.startStreaming()
+            try insertBad(rig)
+            try rig.rig.catchUp(within: .seconds(60))
+            #expect(try rig.query("SELECT count(*), sum(id) FROM t") == [["2998", "4498500"]])
+            #expect(try rig.query("SELECT count(*), sum(n) FROM k") == [["999", "499800"]])
+            let list = try rig.daemon.command("dlq", "list").output
+            #expect(list.split(separator: "\n").count == 4, "\(list)")
+            let commits = try rig.target.log().filter { $0.kind == "transaction" }
+            #expect(!commits.isEmpty)
             try rig.rig.stopDaemon()
             expectNowhere(Self.values, rig.daemon)
             try rig.expectNoViolation()

@@ -6,11 +6,11 @@ of its database.
 
 The words are TransactionWithoutChannelHandler's and MultiStatementTransactionHandler's.
 
-A single-table transaction takes bodies without a look at their rows: what is wrong with them is told by prepare or commit; and all
-its loads have the same headers (TransactionStreamLoadAction::_exec_plan_fragment, TransactionMgr::_commit_transaction).
+A transaction takes bodies without a look at their rows: what is wrong with them is told by prepare or commit; and all loads of a
+table in it have the same headers (TransactionStreamLoadAction::_exec_plan_fragment, TransactionMgr::_commit_transaction,
+StreamLoadMultiStmtTask, which has one plan for each table).
 
 # Unverified:
-# - a load of a multi-table transaction tells at once what is wrong with its rows, and may have other headers than the one before
 # - statuses other than OK, FAILED and LABEL_ALREADY_EXISTS; TXN_NOT_EXISTS for a label that the back end does not know
 # - a multi-table transaction without a timeout header ends after 20 seconds, a single-table one after 600
 # - what a load says whose table is not the transaction's
@@ -165,18 +165,15 @@ def load(handler, db, label):
     request = Request(handler, db, table, in_transaction=True)
     plan = request.make_plan()
     counts = json.loads(known["counts"])
-    if known["kind"] != MULTI:
-        form = {name: handler.fields.get(name, "") for name in LOG_DIGEST}
-        if counts.setdefault("form", form) != form:
-            raise LoadError("load request not equal last.")
+    form = {name: handler.fields.get(name, "") for name in LOG_DIGEST}
+    if counts.setdefault("forms", {}).setdefault(table, form) != form:
+        raise LoadError("load request not equal last.")
     body, total = request.receive(handler.fault), handler.entry["bytes"]
     try:
         outcome = request.rows(plan, body)
         handler.check_injected(("too-many-versions", "close-channel", "fail"))
     except LoadError as error:
         error.url = error.url or getattr(request, "error_url", None)
-        if known["kind"] == MULTI:
-            raise
         counts.setdefault("error", [error.message, error.url])
         with emulator.store.write() as connection:
             connection.execute("UPDATE sr_transaction SET counts = ? WHERE id = ?", (json.dumps(counts), known["id"]))

@@ -156,7 +156,8 @@ final class StarRocksClient {
         return .loaded(isVisible: isVisible)
     }
 
-    private func failure(
+    /// What a reply that is no success means, with what the back end's log says of rows.
+    func failure(
         _ reply: StarRocksReply,
         _ columns: Set<String>,
         _ operation: String,

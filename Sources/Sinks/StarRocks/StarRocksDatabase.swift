@@ -132,6 +132,10 @@ final class StarRocksDatabase {
                 (kind, remedy) = (.configuration, "grant the user what is missing (see the connector's README)")
             case 1049, 5501:
                 (kind, remedy) = (.configuration, "create the database, or correct SINK_DATABASE")
+            case 1064 where error.message.contains("analyzing error") || error.message.contains("parsing error"):
+                (kind, remedy) = (
+                    .configuration, "the server does not take the statement; see Limitations in the connector's README"
+                )
             default: (kind, remedy) = (.retriable, "trying again; see the front end's log if it stays")
             }
         }

@@ -250,7 +250,7 @@ public final class StarRocksSink: Sink {
     /// Writes a batch with its position in one transaction.
     ///
     /// - Returns: false, with nothing done, where a table's changes do not fit into one: what comes behind a truncate, or
-    ///   behind rows that have to be read back, needs what comes before to be committed.
+    ///   behind rows that have to be read back, needs what comes before to be committed; and a table has one load in it.
     private func writeInTransaction(_ batch: CdcBatch, _ ledger: StarRocksLedger, _ deadline: ContinuousClock.Instant)
         throws(SinkError) -> Bool
     {
@@ -264,14 +264,20 @@ public final class StarRocksSink: Sink {
         }
         try ledger.prepare(deadline: deadline)
         let next = ledger.next(batch.commitsUnit ? batch.position : nil, applied: batch.isCopy ? [] : loads)
-        try ledger.transact(next, deadline: deadline) { (transaction) throws(SinkError) in
-            for table in batch.touchedTables {
-                try writer(of: table, batch).write(
-                    context(batch, table, ledger, deadline, transaction: transaction),
-                    &fold,
-                    announced: nil
-                )
+        do throws(SinkError) {
+            try ledger.transact(next, deadline: deadline) { (transaction) throws(SinkError) in
+                for table in batch.touchedTables {
+                    try writer(of: table, batch).write(
+                        context(batch, table, ledger, deadline, transaction: transaction),
+                        &fold,
+                        announced: nil
+                    )
+                }
             }
+        } catch {
+            // It is rolled back.
+            guard StarRocksTableWriter.needsSeveralLoads(error) else { throw error }
+            return false
         }
         for load in loads { writers[load.table]?.settle(load, first: true, all: true) }
         return true

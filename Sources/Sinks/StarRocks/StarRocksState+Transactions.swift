@@ -9,7 +9,7 @@ extension StarRocksState {
     /// See https://docs.starrocks.io/docs/loading/Stream_Load_transaction_interface/
     func begin(_ label: String, deadline: ContinuousClock.Instant) throws(SinkError) {
         let reply = try client.run(.begin, label: label, table: nil, operation: "begin transaction", deadline: deadline)
-        try require(reply, "begin transaction", nil)
+        try require(reply, "begin transaction", nil, deadline)
     }
 
     /// Adds the pipeline's row to a transaction.
@@ -45,7 +45,7 @@ extension StarRocksState {
         let operation = "commit transaction"
         do throws(SinkError) {
             let reply = try client.run(.commit, label: label, table: nil, operation: operation, deadline: deadline)
-            try require(reply, operation, lsn)
+            try require(reply, operation, lsn, deadline)
         } catch {
             var error = error
             if error.kind == .retriable { error.kind = .ambiguous }
@@ -65,11 +65,16 @@ extension StarRocksState {
         )
     }
 
-    private func require(_ reply: StarRocksReply, _ operation: String, _ lsn: LSN?) throws(SinkError) {
-        let status = reply.status.lowercased()
+    private func require(
+        _ reply: StarRocksReply,
+        _ operation: String,
+        _ lsn: LSN?,
+        _ deadline: ContinuousClock.Instant
+    ) throws(SinkError) {
+        let status = reply.status.lowercased().replacing("_", with: " ")
         guard status != "ok", status != "success", status != "publish timeout" else { return }
-        // Of rows that the server does not take, it may tell only now.
-        throw StarRocksError.failure(reply.message, operation: operation, table: nil, lsn: lsn)
+        // Of rows that the server does not take, it may tell only at the commit.
+        throw client.failure(reply, [], operation, nil, lsn, deadline)
     }
 
     /// Whether nobody has written with this revision; a transaction that was left open is rolled back.

@@ -30,6 +30,20 @@ final class StarRocksTableWriter {
     var refused: [(change: Int, error: SinkError)] = []
     private var rehearsals = 0
 
+    /// A transaction has one plan for each table, and so takes no loads with different columns.
+    ///
+    /// See `StreamLoadMultiStmtTask` of the front end.
+    private static let severalLoads = SinkError(
+        .retriable,
+        operation: severalLoadsOperation,
+        cause: "changes of a table need several loads",
+        remedy: "writing them without a transaction"
+    )
+    private static let severalLoadsOperation = "load in one transaction"
+
+    /// Whether a batch was not written because a table of it needs several loads.
+    static func needsSeveralLoads(_ error: SinkError) -> Bool { error.operation == severalLoadsOperation }
+
     /// How many key changes that do not carry their row are written at once: what they lack is in memory.
     static let heavyLimit = 256
 
@@ -217,6 +231,7 @@ final class StarRocksTableWriter {
         let slice = try gather(context, &fold)
         var parts = slice.parts
         guard let final = parts.popLast() else { return }
+        if context.transaction?.isMulti == true, !parts.isEmpty { throw Self.severalLoads }
         for (number, part) in parts.enumerated() {
             try send(part, slice, "\(label)_\(number)", context, fold)
         }
