@@ -90,7 +90,7 @@ extension Integration {
             try rig.rig.start(workload)
             let watch = try rig.watch(workload.tableNames)
             var random = SeededRandom(seed: Effort.seed)
-            for round in 0..<10 {
+            for round in 0..<7 {
                 if !rig.daemon.isRunning { try rig.daemon.start() }
                 sleepThread(.milliseconds(Int.random(in: 200...1_500, using: &random)))
                 switch round % 7 {

@@ -18,16 +18,10 @@ extension Integration {
                 environment: ["SINK_ON_UNREPRESENTABLE": "text", "SINK_STARROCKS_COMPRESSION": "lz4"]
             ),
             Case(
-                name: "soft deletes",
+                name: "soft deletes, small loads",
                 environment: [
-                    "SINK_DELETE_MODE": "soft", "SINK_ON_UNREPRESENTABLE": "text", "SINK_STARROCKS_COMPRESSION": "zstd",
-                ]
-            ),
-            Case(
-                name: "small loads",
-                environment: [
-                    "SINK_ON_UNREPRESENTABLE": "text", "SINK_BATCH_BYTES": "262144", "SINK_MEMORY_LIMIT_MB": "4",
-                    "SINK_STARROCKS_COMPRESSION": "gzip",
+                    "SINK_DELETE_MODE": "soft", "SINK_ON_UNREPRESENTABLE": "text", "SINK_BATCH_BYTES": "262144",
+                    "SINK_MEMORY_LIMIT_MB": "4", "SINK_STARROCKS_COMPRESSION": "gzip",
                 ]
             ),
             Case(
@@ -84,7 +78,7 @@ extension Integration {
             defer { try? workload.close() }
             try rig.rig.start(workload)
             var random = SeededRandom(seed: Effort.seed)
-            for round in 0..<10 {
+            for round in 0..<7 {
                 if !rig.daemon.isRunning {
                     let failpoint = ["load-announced", "load-sent", "before-sink-commit", nil].randomElement(
                         using: &random

@@ -158,4 +158,21 @@ import Testing
         #expect((types.column(column, isKey: false, found: there) != nil) == isUsable)
         #expect(types.isNarrower(column, isKey: false, found: there) == isNarrow)
     }
+
+    @Test(
+        "keys that may be longer than StarRocks takes are told apart from those that never are",
+        arguments: [
+            ([DataType.int64], true), ([.text], false), ([.uuid, .uuid, .uuid], true),
+            ([.uuid, .uuid, .uuid, .uuid], false),
+            ([.decimal(precision: 38, scale: 2)], true), ([.decimal(precision: nil, scale: nil)], false),
+            ([.bytes], false),
+            ([.timestampTz, .int32, .boolean], true),
+        ]
+    )
+    func keys(types: [DataType], fits: Bool) {
+        let columns = types.map { ColumnDef(name: "k", type: $0, postgresType: PostgresType(oid: 0, name: "t")) }
+        #expect(StarRocksTypes(policy: .error).fitsKey(columns) == fits)
+        let short = ColumnDef(name: "k", type: .string, postgresType: PostgresType(oid: 1043, modifier: 24, name: "t"))
+        #expect(StarRocksTypes(policy: .error).fitsKey([short]))
+    }
 }

@@ -150,6 +150,11 @@ struct StarRocksSetup {
             layout: StarRocksLayout(schema: table, columns: columns, database: config.database)
         )
         result.isRegistered = registration != nil
+        if table.hasKey, !types.fitsKey(table.key.map { table.columns[$0] }) {
+            result.warnings.append(
+                "its key may have more than \(StarRocksTypes.longestKey) bytes, which the server refuses row by row"
+            )
+        }
         func add(_ cause: String, _ remedy: String) {
             result.differences.append(TableDifference(table: table.ref, cause: cause, remedy: remedy))
         }

@@ -42,7 +42,35 @@ struct StarRocksTypes: Sendable {
 
     /// The longest VARCHAR, in bytes.
     static let longest = 1_048_576
+    /// The longest primary key, encoded, in bytes.
+    ///
+    /// See https://docs.starrocks.io/docs/table_design/table_types/primary_key_table/
+    static let longestKey = 128
     private static let money: UInt32 = 790
+
+    /// Whether every value of a key of these columns is short enough.
+    func fitsKey(_ columns: [ColumnDef]) -> Bool {
+        // Behind a text that is not the last there are two bytes.
+        var bytes = 2 * (columns.count - 1)
+        for column in columns {
+            switch column.type {
+            case .boolean: bytes += 1
+            case .int16: bytes += 2
+            case .int32: bytes += 4
+            case .int64, .uint32: bytes += 8
+            case .uint64: bytes += 16
+            case .date, .timestamp, .timestampTz: bytes += policy == .text ? 30 : 8
+            case .time: bytes += 15
+            case .uuid: bytes += 36
+            case .float32, .float64: bytes += 24
+            case .decimal(let precision?, let scale?): bytes += max(precision, precision - scale) + 3
+            // The modifier is the length and four; a character has up to four bytes.
+            case .string where column.postgresType.modifier > 4: bytes += 4 * Int(column.postgresType.modifier - 4)
+            default: return false
+            }
+        }
+        return bytes <= Self.longestKey
+    }
 
     /// The column as the sink makes it.
     ///
