@@ -92,13 +92,7 @@ struct ClickHouseSetup {
         for table in tables {
             var found = try compare(table, catalog)
             if let other = names[Array(table.sinkName.utf8)] {
-                found.mistakes.append(
-                    TableDifference(
-                        table: table.ref,
-                        cause: "\(other) has the name \"\(table.sinkName)\" at the sink, too",
-                        remedy: "set SINK_TABLE_NAME, for example to {schema}_{table}"
-                    )
-                )
+                found.mistakes.append(.sharedName(table, with: other))
             }
             names[Array(table.sinkName.utf8)] = table.ref
             compared.append(found)
@@ -136,30 +130,21 @@ struct ClickHouseSetup {
             + "AND source_table = \(table.ref.name.clickhouseLiteral) SETTINGS mutations_sync = 2;"
         if let registration, !registration.sinkTable.hasSameBytes(as: table.sinkName) {
             result.differences.append(
-                difference(
-                    "it was copied to table \"\(registration.sinkTable)\", and is now to be \"\(table.sinkName)\"",
-                    "set SINK_TABLE_NAME as it was, or, to copy it again: \(forget)"
+                .renamed(
+                    table,
+                    from: registration.sinkTable,
+                    remedy: "set SINK_TABLE_NAME as it was, or, to copy it again: \(forget)"
                 )
             )
             return result
         }
         if let owner = catalog.owners[Array(table.sinkName.utf8)] {
-            result.mistakes.append(
-                difference(
-                    "table \"\(table.sinkName)\" belongs to pipeline \"\(owner)\"",
-                    "set SINK_TABLE_NAME or SINK_DATABASE to another one"
-                )
-            )
+            result.mistakes.append(.owned(table, by: owner, settings: "SINK_TABLE_NAME or SINK_DATABASE"))
             return result
         }
         guard let there = catalog.tables[Array(table.sinkName.utf8)] else {
             if registration?.consistentPoint != nil {
-                result.differences.append(
-                    difference(
-                        "table \"\(table.sinkName)\", which was copied, is gone",
-                        "to copy it again: \(forget)"
-                    )
-                )
+                result.differences.append(.lost(table, forget: forget))
                 return result
             }
             result.statements = [
@@ -181,16 +166,9 @@ struct ClickHouseSetup {
 
     /// What no table at the target could mend.
     private func mistakes(_ table: TableSchema) -> [TableDifference] {
-        var found: [TableDifference] = []
-        func add(_ cause: String, _ remedy: String) {
-            found.append(TableDifference(table: table.ref, cause: cause, remedy: remedy))
-        }
-        for column in table.columns where column.name.hasPrefix("dbmazz_") {
-            if ClickHouseLayout.added(to: table).contains(where: { $0.name == column.name }) {
-                add("column \"\(column.name)\" has a name that the sink needs", "leave it out of the publication")
-            }
-        }
-        return found
+        table.columns.map(\.name).filter { name in
+            ClickHouseLayout.added(to: table).contains { $0.name == name }
+        }.map { .reserved($0, of: table) }
     }
 
     private func compareEngine(
@@ -309,13 +287,7 @@ struct ClickHouseSetup {
         let name = "\(config.database.clickhouseIdentifier).\(table.sinkName.clickhouseIdentifier)"
         let rows = try client.rows("SELECT 1 FROM \(name) LIMIT 1", operation: "read table", table: table.ref)
         guard !rows.isEmpty else { return [] }
-        return [
-            TableDifference(
-                table: table.ref,
-                cause: "table \"\(table.sinkName)\" has rows that this pipeline did not write",
-                remedy: "rename or empty it, or set SINK_TABLE_NAME"
-            )
-        ]
+        return [.foreign(table)]
     }
 
     // MARK: Catalog

@@ -153,7 +153,7 @@ public final class ClickHouseSink: Sink {
         try state().register(tables, at: nil, pipeline.name)
         try client.awaitGivenUpInserts(operation: "empty table", table: nil, deadline: .now + .seconds(60))
         for table in tables {
-            guard let writer = writers[table.ref] else { throw notSetUp(table.ref) }
+            guard let writer = writers[table.ref] else { throw SinkError.notSetUp(table.ref) }
             writer.beginCopy()
             try client.run(
                 "TRUNCATE TABLE \(writer.layout.name)\(ClickHouseLayout.onCluster(config.cluster))",
@@ -223,7 +223,7 @@ public final class ClickHouseSink: Sink {
 
     private func writer(of table: UInt32, _ batch: CdcBatch) throws(SinkError) -> ClickHouseTableWriter {
         let ref = batch.tables[Int(table)].ref
-        guard let writer = writers[ref] else { throw notSetUp(ref) }
+        guard let writer = writers[ref] else { throw SinkError.notSetUp(ref) }
         return writer
     }
 
@@ -300,13 +300,12 @@ public final class ClickHouseSink: Sink {
         guard let pipeline = pipeline?.name else { return }
         let state = try state()
         guard try state.revision(pipeline) <= attempted else {
-            throw SinkError(
-                .permanent,
+            throw SinkError.movedPosition(
+                of: pipeline,
+                in: config.database,
                 operation: "store position",
-                lsn: position.position?.commitLSN,
-                cause: "somebody else moved the position of pipeline \"\(pipeline)\" in database \(config.database)",
-                remedy: "stop the other daemon that writes there, or set SINK_PIPELINE to another name"
-            ).ofTarget
+                lsn: position.position?.commitLSN
+            )
         }
         attempted += 1
         position.revision = attempted
@@ -328,23 +327,8 @@ public final class ClickHouseSink: Sink {
 
     private func ready() throws(SinkError) -> (ClickHouseClient, PipelineIdentity) {
         guard let pipeline else {
-            throw SinkError(
-                .permanent,
-                operation: "write",
-                cause: "the sink was not set up",
-                remedy: "call setup first"
-            ).ofTarget
+            throw SinkError.notSetUp
         }
         return (try connect(), pipeline)
-    }
-
-    private func notSetUp(_ table: TableRef) -> SinkError {
-        SinkError(
-            .permanent,
-            operation: "write",
-            table: table,
-            cause: "the table was not set up",
-            remedy: "restart the daemon"
-        ).ofTarget
     }
 }

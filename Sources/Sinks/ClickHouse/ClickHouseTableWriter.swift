@@ -266,7 +266,7 @@ final class ClickHouseTableWriter {
             }
             guard isWhole else {
                 row.truncate(to: begin)
-                refuse(item, missingRow(version))
+                refuse(item, SinkError.missingRow(of: layout.schema, version))
                 continue
             }
             finishRow(change.kind, isDeletion, version)
@@ -453,7 +453,7 @@ final class ClickHouseTableWriter {
                 let hash = appendCells(change, old: true, item, context)
                 guard let id = bag.remove(hash) else {
                     row.truncate(to: place)
-                    refuse(item, missingRow(version))
+                    refuse(item, SinkError.missingRow(of: layout.schema, version))
                     continue
                 }
                 row.append(id)
@@ -586,17 +586,6 @@ final class ClickHouseTableWriter {
     private func refuse(_ item: FoldIndex.Item, _ error: @autoclosure () -> SinkError) {
         guard refused.last?.change != Int(item.change) else { return }
         refused.append((Int(item.change), error()))
-    }
-
-    private func missingRow(_ version: RowVersion) -> SinkError {
-        SinkError(
-            .permanent,
-            operation: "write row",
-            table: layout.ref,
-            lsn: version.commitLSN,
-            cause: "the row to change is not in table \"\(layout.schema.sinkName)\" at the sink",
-            remedy: "somebody else changed the sink's table: copy it anew"
-        )
     }
 
     private func refusal(_ problem: ClickHouseEncoder.Problem, _ column: Int, _ version: RowVersion) -> SinkError {

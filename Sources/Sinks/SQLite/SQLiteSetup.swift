@@ -94,12 +94,12 @@ struct SQLiteSetup {
             }
             if there == nil && registered.consistentPoint != nil { return Verdict(differences: [lost(table)]) }
         } else if isKnown, let owner = try owner(of: table.sinkName) {
-            return Verdict(differences: [owned(table, by: owner)])
+            return Verdict(differences: [.owned(table, by: owner, settings: "SINK_TABLE_NAME or SINK_URL")])
         }
         guard let there else { return Verdict(statements: creation(of: table)) }
         // Whatever its columns: rows of somebody else are not to be dropped.
         if registered == nil, there.isTable, there.isStrict, try !isEmpty(table.sinkName) {
-            return Verdict(differences: [foreign(table)])
+            return Verdict(differences: [.foreign(table)])
         }
         return Verdict(differences: compare(table, there))
     }
@@ -222,35 +222,11 @@ struct SQLiteSetup {
         let rename = "ALTER TABLE \(old.quotedIdentifier) RENAME TO \(table.sinkName.quotedIdentifier);"
         let register =
             "UPDATE \(SQLiteState.tableTable) SET sink_table=\(table.sinkName.quotedLiteral) \(registration(table));"
-        return TableDifference(
-            table: table.ref,
-            cause: "it was copied to table \"\(old)\", and is now to be \"\(table.sinkName)\"",
-            remedy: "\(rename) \(register)"
-        )
+        return .renamed(table, from: old, remedy: "\(rename) \(register)")
     }
 
     private func lost(_ table: TableSchema) -> TableDifference {
-        TableDifference(
-            table: table.ref,
-            cause: "table \"\(table.sinkName)\", which was copied, is gone",
-            remedy: "to copy it again: DELETE FROM \(SQLiteState.tableTable) \(registration(table));"
-        )
-    }
-
-    private func owned(_ table: TableSchema, by owner: String) -> TableDifference {
-        TableDifference(
-            table: table.ref,
-            cause: "table \"\(table.sinkName)\" belongs to pipeline \"\(owner)\"",
-            remedy: "set SINK_TABLE_NAME or SINK_URL to another one"
-        )
-    }
-
-    private func foreign(_ table: TableSchema) -> TableDifference {
-        TableDifference(
-            table: table.ref,
-            cause: "table \"\(table.sinkName)\" has rows that this pipeline did not write",
-            remedy: "rename or empty it, or set SINK_TABLE_NAME"
-        )
+        .lost(table, forget: "DELETE FROM \(SQLiteState.tableTable) \(registration(table));")
     }
 
     private func registration(_ table: TableSchema) -> String {

@@ -288,14 +288,7 @@ public final class SQLiteSink: Sink {
     private func writer(for table: TableSchema, _ connection: SQLiteConnection) throws(SinkError) -> SQLiteTableWriter {
         if let writer = writers[table.ref], writer.schema === table { return writer }
         guard prepared.contains(table.ref) else {
-            throw SinkError(
-                .permanent,
-                operation: "write",
-                table: table.ref,
-                cause: "the table was not set up",
-                remedy: "restart the daemon"
-            )
-            .ofTarget
+            throw SinkError.notSetUp(table.ref)
         }
         let writer = SQLiteTableWriter(table, connection: connection, binder: binder, config: config)
         writers[table.ref] = writer
@@ -387,13 +380,7 @@ public final class SQLiteSink: Sink {
     /// The connection, opened anew where it was dropped, of a sink that was set up.
     private func ready() throws(SinkError) -> (SQLiteConnection, String) {
         guard let pipeline else {
-            throw SinkError(
-                .permanent,
-                operation: "write",
-                cause: "the sink was not set up",
-                remedy: "call setup first"
-            )
-            .ofTarget
+            throw SinkError.notSetUp
         }
         // Not created: a file that is gone took its rows with it.
         let connection = try open(creating: false)

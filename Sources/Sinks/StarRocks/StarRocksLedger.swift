@@ -139,14 +139,7 @@ final class StarRocksLedger {
     }
 
     private func somebodyElse(_ operation: String, _ lsn: LSN?) -> SinkError {
-        SinkError(
-            .permanent,
-            operation: operation,
-            lsn: lsn,
-            cause: "somebody else moved the position of pipeline \"\(state.pipeline)\" in database "
-                + state.config.database,
-            remedy: "stop the other daemon that writes there, or set SINK_PIPELINE to another name"
-        ).ofTarget
+        .movedPosition(of: state.pipeline, in: state.config.database, operation: operation, lsn: lsn)
     }
 
     /// A label for a transaction that will be rolled back.

@@ -127,13 +127,7 @@ struct StarRocksSetup {
         for table in tables {
             var found = try compare(table, catalog)
             if let other = names[Array(table.sinkName.utf8)] {
-                found.mistakes.append(
-                    TableDifference(
-                        table: table.ref,
-                        cause: "\(other) has the name \"\(table.sinkName)\" at the sink, too",
-                        remedy: "set SINK_TABLE_NAME, for example to {schema}_{table}"
-                    )
-                )
+                found.mistakes.append(.sharedName(table, with: other))
             }
             names[Array(table.sinkName.utf8)] = table.ref
             compared.append(found)
@@ -161,9 +155,12 @@ struct StarRocksSetup {
         result.mistakes = mistakes(table)
         let forget = state.forgetStatement(table.ref)
         if let registration, !registration.sinkTable.hasSameBytes(as: table.sinkName) {
-            add(
-                "it was copied to table \"\(registration.sinkTable)\", and is now to be \"\(table.sinkName)\"",
-                "set SINK_TABLE_NAME as it was, or, to copy it again: \(forget)"
+            result.differences.append(
+                .renamed(
+                    table,
+                    from: registration.sinkTable,
+                    remedy: "set SINK_TABLE_NAME as it was, or, to copy it again: \(forget)"
+                )
             )
             return result
         }
@@ -179,7 +176,7 @@ struct StarRocksSetup {
         }
         guard let there = catalog[table.sinkName] else {
             if registration?.consistentPoint != nil {
-                add("table \"\(table.sinkName)\", which was copied, is gone", "to copy it again: \(forget)")
+                result.differences.append(.lost(table, forget: forget))
                 return result
             }
             result.statements = [
@@ -207,13 +204,7 @@ struct StarRocksSetup {
             let name = column.name
             let folded = name.lowercased()
             if folded == "__op" || StarRocksLayout.added(to: table).contains(where: { $0.name == folded }) {
-                found.append(
-                    TableDifference(
-                        table: table.ref,
-                        cause: "column \"\(name)\" has a name that the sink needs",
-                        remedy: "leave it out of the publication"
-                    )
-                )
+                found.append(.reserved(name, of: table))
             }
             if name.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7F }) {
                 found.append(
@@ -333,12 +324,6 @@ struct StarRocksSetup {
         let name = "\(config.database.starRocksIdentifier).\(table.sinkName.starRocksIdentifier)"
         let rows = try database.rows("SELECT 1 FROM \(name) LIMIT 1", operation: "read table", table: table.ref)
         guard !rows.isEmpty else { return [] }
-        return [
-            TableDifference(
-                table: table.ref,
-                cause: "table \"\(table.sinkName)\" has rows that this pipeline did not write",
-                remedy: "rename or empty it, or set SINK_TABLE_NAME"
-            )
-        ]
+        return [.foreign(table)]
     }
 }

@@ -153,7 +153,7 @@ public final class StarRocksSink: Sink {
         try settle(ledger, deadline: .now + .seconds(60))
         try ledger.register(tables, at: nil, deadline: .now + .seconds(60))
         for table in tables {
-            guard let writer = writers[table.ref] else { throw notSetUp(table.ref) }
+            guard let writer = writers[table.ref] else { throw SinkError.notSetUp(table.ref) }
             writer.beginCopy()
             try empty(writer.layout)
         }
@@ -326,7 +326,7 @@ public final class StarRocksSink: Sink {
 
     private func writer(of table: UInt32, _ batch: CdcBatch) throws(SinkError) -> StarRocksTableWriter {
         let ref = batch.tables[Int(table)].ref
-        guard let writer = writers[ref] else { throw notSetUp(ref) }
+        guard let writer = writers[ref] else { throw SinkError.notSetUp(ref) }
         return writer
     }
 
@@ -390,23 +390,8 @@ public final class StarRocksSink: Sink {
 
     private func ready() throws(SinkError) -> StarRocksLedger {
         guard let ledger else {
-            throw SinkError(
-                .permanent,
-                operation: "write",
-                cause: "the sink was not set up",
-                remedy: "call setup first"
-            ).ofTarget
+            throw SinkError.notSetUp
         }
         return ledger
-    }
-
-    private func notSetUp(_ table: TableRef) -> SinkError {
-        SinkError(
-            .permanent,
-            operation: "write",
-            table: table,
-            cause: "the table was not set up",
-            remedy: "restart the daemon"
-        ).ofTarget
     }
 }

@@ -282,7 +282,7 @@ struct StarRocksSlice {
         }
         for item in missing {
             let change = Int(fold.items[item].change)
-            writer.refused.append((change, writer.missingRow(batch.version(of: batch.change(change)))))
+            writer.refused.append((change, .missingRow(of: layout.schema, batch.version(of: batch.change(change)))))
         }
         addWhole(whole, batch, fold)
     }

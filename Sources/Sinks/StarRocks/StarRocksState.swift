@@ -350,11 +350,6 @@ final class StarRocksState {
     }
 
     private func corrupt(_ table: String) -> SinkError {
-        SinkError(
-            .permanent,
-            operation: "read position",
-            cause: "the row of pipeline \"\(pipeline)\" in \(config.database).\(table) is not as it was written",
-            remedy: "restore the database from a backup, or drop its tables and the slot and copy anew"
-        ).ofTarget
+        .corruptState(of: pipeline, in: "\(config.database).\(table)")
     }
 }

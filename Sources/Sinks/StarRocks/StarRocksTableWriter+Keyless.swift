@@ -35,7 +35,7 @@ extension StarRocksTableWriter {
             if change.kind != .insert {
                 let hash = hash(change, old: true, context)
                 guard let id = bag.remove(hash) else {
-                    refuse(Int(item.change), missingRow(version))
+                    refuse(Int(item.change), .missingRow(of: layout.schema, version))
                     continue
                 }
                 // A row that came and went within the slice is only of use where deleted ones are kept.

@@ -375,7 +375,7 @@ final class StarRocksTableWriter {
             let version = batch.version(of: batch.change(change))
             switch reason {
             case .value(let column, let problem): refuse(change, refusal(problem, column, version))
-            case .missingRow: refuse(change, missingRow(version))
+            case .missingRow: refuse(change, SinkError.missingRow(of: layout.schema, version))
             }
         }
         try throwRefused()
@@ -480,17 +480,6 @@ final class StarRocksTableWriter {
     func refuse(_ change: Int, _ error: @autoclosure () -> SinkError) {
         guard refused.last?.change != change else { return }
         refused.append((change, error()))
-    }
-
-    func missingRow(_ version: RowVersion) -> SinkError {
-        SinkError(
-            .permanent,
-            operation: "write row",
-            table: layout.ref,
-            lsn: version.commitLSN,
-            cause: "the row to change is not in table \"\(layout.schema.sinkName)\" at the sink",
-            remedy: "somebody else changed the sink's table: copy it anew"
-        )
     }
 
     private func refusal(_ problem: StarRocksEncoder.Problem, _ column: Int, _ version: RowVersion) -> SinkError {
