@@ -45,20 +45,18 @@ struct ClickHouseConfig: Sendable {
 
     init(_ config: SinkConfig) throws(SinkError) {
         var check = SettingsCheck(sink: "clickhouse")
-        check.refuse("SINK_SCHEMA", isSet: config.schema != nil)
-        check.refuse("SINK_POSTGRES_TRUNCATE", isSet: config.postgresTruncate != nil)
+        check.requireHTTPTarget(config)
         check.refuseStarRocksSettings(of: config)
-        if !config.auditColumns {
-            check.add("the sink needs its audit columns to tell newer rows from older: remove SINK_AUDIT_COLUMNS=false")
-        }
-        // The certificate's file may hold its key as well.
-        if config.tlsKey != nil, config.tlsCertificate == nil {
-            check.add("SINK_TLS_KEY means nothing without SINK_TLS_CERT: set that, too")
-        }
         // The server commits a larger insert in blocks, one by one.
         if config.batchSize > 500_000 { check.add("SINK_BATCH_SIZE is to be at most 500000") }
         if config.batchBytes > 64 << 20 { check.add("SINK_BATCH_BYTES is to be at most \(64 << 20)") }
-        url = ClickHouseConfig.address(config, &check)
+        let address = HTTPAddress(
+            config.url,
+            example: "write http://HOST:8123 or https://HOST:8443",
+            elsewhere: "; the database is SINK_DATABASE",
+            &check
+        )
+        url = address.map { $0.url(defaultPort: config.port ?? ($0.isSecure ? 8443 : 8123)) } ?? ""
         database = config.database ?? "default"
         user = config.user ?? "default"
         password = config.password ?? Secret("")
@@ -74,35 +72,6 @@ struct ClickHouseConfig: Sendable {
             check.add("SINK_USER and SINK_PASSWORD travel in headers, which hold no control characters")
         }
         try check.finish()
-    }
-
-    /// The scheme, host and port of `SINK_URL` and `SINK_PORT`.
-    private static func address(_ config: SinkConfig, _ check: inout SettingsCheck) -> String {
-        let example = "write http://HOST:8123 or https://HOST:8443"
-        guard let url = config.url else {
-            check.add("SINK_URL is missing: \(example)")
-            return ""
-        }
-        let lower = url.lowercased()
-        guard lower.hasPrefix("http://") || lower.hasPrefix("https://") else {
-            check.add("SINK_URL is no HTTP address: \(example)")
-            return ""
-        }
-        let isSecure = lower.hasPrefix("https://")
-        var host = String(url.dropFirst(isSecure ? 8 : 7))
-        while host.hasSuffix("/") { host.removeLast() }
-        if host.contains("@") {
-            check.add("SINK_URL holds a user or password: write them to SINK_USER and SINK_PASSWORD")
-            return ""
-        }
-        guard !host.isEmpty, !host.contains(where: { "/?# ".contains($0) }) else {
-            check.add("SINK_URL has more than scheme, host and port: \(example); the database is SINK_DATABASE")
-            return ""
-        }
-        let bracket = host.lastIndex(of: "]") ?? host.startIndex
-        let hasPort = host[bracket...].contains(":")
-        if !hasPort { host += ":\(config.port ?? (isSecure ? 8443 : 8123))" }
-        return (isSecure ? "https://" : "http://") + host
     }
 }
 

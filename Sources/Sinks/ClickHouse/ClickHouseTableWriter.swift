@@ -45,10 +45,7 @@ final class ClickHouseTableWriter {
         let position: LSN
         let deadline: ContinuousClock.Instant
 
-        /// Whether changes come in the stream's order; rows of a copy and dead letters have no position, and are no part of a unit.
-        var isStream: Bool {
-            !batch.isCopy && (batch.position != nil || !batch.beginsUnit || !batch.commitsUnit)
-        }
+        var isStream: Bool { batch.isStreamed }
     }
 
     init(

@@ -34,6 +34,19 @@ struct SettingsCheck {
         refuseStarRocksSettings(of: config)
     }
 
+    /// Refuses what no target with an HTTP interface has, and notes what each of them needs.
+    mutating func requireHTTPTarget(_ config: SinkConfig) {
+        refuse("SINK_SCHEMA", isSet: config.schema != nil)
+        refuse("SINK_POSTGRES_TRUNCATE", isSet: config.postgresTruncate != nil)
+        if !config.auditColumns {
+            add("the sink needs its audit columns to tell newer rows from older: remove SINK_AUDIT_COLUMNS=false")
+        }
+        // The certificate's file may hold its key as well.
+        if config.tlsKey != nil, config.tlsCertificate == nil {
+            add("SINK_TLS_KEY means nothing without SINK_TLS_CERT: set that, too")
+        }
+    }
+
     /// Refuses the variables of ClickHouse.
     mutating func refuseClickHouseSettings(of config: SinkConfig) {
         refuse("SINK_CLICKHOUSE_CLUSTER", isSet: config.clickhouseCluster != nil)

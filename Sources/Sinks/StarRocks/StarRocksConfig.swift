@@ -59,24 +59,22 @@ struct StarRocksConfig: Sendable {
 
     init(_ config: SinkConfig) throws(SinkError) {
         var check = SettingsCheck(sink: "starrocks")
-        check.refuse("SINK_SCHEMA", isSet: config.schema != nil)
-        check.refuse("SINK_POSTGRES_TRUNCATE", isSet: config.postgresTruncate != nil)
+        check.requireHTTPTarget(config)
         check.refuseClickHouseSettings(of: config)
-        if !config.auditColumns {
-            check.add("the sink needs its audit columns to tell newer rows from older: remove SINK_AUDIT_COLUMNS=false")
-        }
-        if config.tlsKey != nil, config.tlsCertificate == nil {
-            check.add("SINK_TLS_KEY means nothing without SINK_TLS_CERT: set that, too")
-        }
         // The vendor's advice is 100 MB at most a load, which is held in memory here.
         if config.batchBytes > 64 << 20 { check.add("SINK_BATCH_BYTES is to be at most \(64 << 20)") }
         if let pipeline = config.pipeline, pipeline.utf8.count > 1000 {
             check.add("SINK_PIPELINE is to have at most 1000 bytes")
         }
-        let isSecure = config.url?.lowercased().hasPrefix("https://") ?? false
-        (url, host) = StarRocksConfig.address(config.url, isSecure: isSecure, &check)
+        let address = HTTPAddress(
+            config.url,
+            example: "write http://HOST:8030, the front end's HTTP address; SINK_PORT is its MySQL port",
+            &check
+        )
+        url = address?.url(defaultPort: 8030) ?? ""
+        host = address?.host ?? ""
         mysqlPort = config.port ?? 9030
-        mysqlTLS = config.starRocks.mysqlTLS ?? isSecure
+        mysqlTLS = config.starRocks.mysqlTLS ?? address?.isSecure ?? false
         if let database = config.database, !database.isEmpty {
             self.database = database
         } else {
@@ -102,34 +100,6 @@ struct StarRocksConfig: Sendable {
             check.add("SINK_PASSWORD travels in a header, which holds no control characters")
         }
         try check.finish()
-    }
-
-    /// Scheme, host and port of `SINK_URL`, and the host alone.
-    private static func address(_ url: String?, isSecure: Bool, _ check: inout SettingsCheck) -> (String, String) {
-        let example = "write http://HOST:8030, the front end's HTTP address; SINK_PORT is its MySQL port"
-        guard let url, url.lowercased().hasPrefix(isSecure ? "https://" : "http://") else {
-            check.add(url == nil ? "SINK_URL is missing: \(example)" : "SINK_URL is no HTTP address: \(example)")
-            return ("", "")
-        }
-        var place = String(url.dropFirst(isSecure ? 8 : 7))
-        while place.hasSuffix("/") { place.removeLast() }
-        if place.contains("@") {
-            check.add("SINK_URL holds a user or password: write them to SINK_USER and SINK_PASSWORD")
-            return ("", "")
-        }
-        guard !place.isEmpty, !place.contains(where: { "/?# ".contains($0) }) else {
-            check.add("SINK_URL has more than scheme, host and port: \(example)")
-            return ("", "")
-        }
-        let bracket = place.lastIndex(of: "]") ?? place.startIndex
-        var host = place
-        if let colon = place[bracket...].lastIndex(of: ":") {
-            host = String(place[..<colon])
-        } else {
-            place += ":8030"
-        }
-        if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
-        return ((isSecure ? "https://" : "http://") + place, host)
     }
 
     /// Reads `be1:8040=10.0.0.1:8040,be2:8040=10.0.0.2:8040`.

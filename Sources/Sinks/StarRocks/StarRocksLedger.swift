@@ -168,17 +168,22 @@ final class StarRocksLedger {
     }
 
     /// Runs a transaction of loads under the label of the row's revision, and writes that row in it.
+    ///
+    /// Where `body` returns false it is rolled back, and false is returned.
     func transact(
         _ next: StarRocksState.Position,
         deadline: ContinuousClock.Instant,
-        _ body: (StarRocksTableWriter.Transaction) throws(SinkError) -> Void
-    ) throws(SinkError) {
+        _ body: (StarRocksTableWriter.Transaction) throws(SinkError) -> Bool
+    ) throws(SinkError) -> Bool {
         attempted = next.revision
         pending = (attempted, next)
         let label = state.label(next.revision)
         try state.begin(label, deadline: deadline)
         do throws(SinkError) {
-            try body(StarRocksTableWriter.Transaction(label: label, isMulti: true))
+            guard try body(StarRocksTableWriter.Transaction(label: label, isMulti: true)) else {
+                state.rollBack(label, deadline: deadline)
+                return false
+            }
             try state.add(next, label, deadline: deadline)
         } catch {
             state.rollBack(label, deadline: deadline)
@@ -189,6 +194,7 @@ final class StarRocksLedger {
         Failpoint.loadSent.pass()
         pending = nil
         stored = next
+        return true
     }
 
     /// Settles what may be pending, so that ``next(_:applied:)`` builds on what is stored.

@@ -229,7 +229,6 @@ public final class StarRocksSink: Sink {
         isRehearsal: Bool = false,
         transaction: StarRocksTableWriter.Transaction? = nil
     ) -> StarRocksTableWriter.Context {
-        let isStream = batch.position != nil || !batch.beginsUnit || !batch.commitsUnit
         var announce: ((StarRocksState.Load) throws(SinkError) -> String)?
         if transaction == nil {
             announce = { (load) throws(SinkError) in try ledger.announce([load], deadline: deadline).first ?? "" }
@@ -237,7 +236,7 @@ public final class StarRocksSink: Sink {
         return StarRocksTableWriter.Context(
             batch: batch,
             table: table,
-            mode: batch.isCopy ? .copy : isStream ? .stream : .replay,
+            mode: batch.isCopy ? .copy : batch.isStreamed ? .stream : .replay,
             isRehearsal: isRehearsal,
             now: now,
             deadline: deadline,
@@ -264,21 +263,14 @@ public final class StarRocksSink: Sink {
         }
         try ledger.prepare(deadline: deadline)
         let next = ledger.next(batch.commitsUnit ? batch.position : nil, applied: batch.isCopy ? [] : loads)
-        do throws(SinkError) {
-            try ledger.transact(next, deadline: deadline) { (transaction) throws(SinkError) in
-                for table in batch.touchedTables {
-                    try writer(of: table, batch).write(
-                        context(batch, table, ledger, deadline, transaction: transaction),
-                        &fold,
-                        announced: nil
-                    )
-                }
+        let isTaken = try ledger.transact(next, deadline: deadline) { (transaction) throws(SinkError) in
+            for table in batch.touchedTables {
+                let context = context(batch, table, ledger, deadline, transaction: transaction)
+                guard try writer(of: table, batch).write(context, &fold, announced: nil) else { return false }
             }
-        } catch {
-            // It is rolled back.
-            guard StarRocksTableWriter.needsSeveralLoads(error) else { throw error }
-            return false
+            return true
         }
+        guard isTaken else { return false }
         for load in loads { writers[load.table]?.settle(load, first: true, all: true) }
         return true
     }

@@ -30,20 +30,6 @@ final class StarRocksTableWriter {
     var refused: [(change: Int, error: SinkError)] = []
     private var rehearsals = 0
 
-    /// A transaction has one plan for each table, and so takes no loads with different columns.
-    ///
-    /// See `StreamLoadMultiStmtTask` of the front end.
-    private static let severalLoads = SinkError(
-        .retriable,
-        operation: severalLoadsOperation,
-        cause: "changes of a table need several loads",
-        remedy: "writing them without a transaction"
-    )
-    private static let severalLoadsOperation = "load in one transaction"
-
-    /// Whether a batch was not written because a table of it needs several loads.
-    static func needsSeveralLoads(_ error: SinkError) -> Bool { error.operation == severalLoadsOperation }
-
     /// How many key changes that do not carry their row are written at once: what they lack is in memory.
     static let heavyLimit = 256
 
@@ -173,10 +159,12 @@ final class StarRocksTableWriter {
     ///   - context: what, and for whom.
     ///   - fold: folds changes.
     ///   - announced: the label of the first slice, if that was announced before.
+    /// - Returns: false, with nothing written, where the context's transaction does not take it.
     /// - Throws: a permanent error that names every change refused.
-    func write(_ context: Context, _ fold: inout FoldIndex, announced: String?) throws(SinkError) {
+    @discardableResult
+    func write(_ context: Context, _ fold: inout FoldIndex, announced: String?) throws(SinkError) -> Bool {
         // A rehearsal leaves nothing that a later slice could read back, and the batch is narrowed by whoever asks for it.
-        if context.isRehearsal { return try write("", to: .max, context, &fold) }
+        if context.isRehearsal { return try write("", context, &fold) }
         var announced = announced
         var place = 0
         var isNarrowed = false
@@ -196,12 +184,13 @@ final class StarRocksTableWriter {
                 // A table's only slice need not be cut out.
                 isNarrowed = isNarrowed || !isWhole(range, context)
                 if isNarrowed { context.batch.narrow(to: range) }
-                try write(label, to: last, context, &fold)
+                guard try write(label, context, &fold) else { return false }
                 if isNarrowed { context.batch.widen() }
                 // In a transaction it is so only when that is committed.
                 if context.mode == .stream, context.transaction == nil { applied = max(applied, last) }
             }
         }
+        return true
     }
 
     /// Whether a slice is all that the batch has of the table.
@@ -221,21 +210,23 @@ final class StarRocksTableWriter {
         )
     }
 
-    private func write(_ label: String, to last: UInt128, _ context: Context, _ fold: inout FoldIndex)
-        throws(SinkError)
-    {
+    /// Writes the slice that the batch shows; false where a transaction over several tables does not take it.
+    private func write(_ label: String, _ context: Context, _ fold: inout FoldIndex) throws(SinkError) -> Bool {
         guard layout.schema.hasKey else {
             build(&fold, context)
-            return try writeKeyless(label, context, fold)
+            try writeKeyless(label, context, fold)
+            return true
         }
         let slice = try gather(context, &fold)
         var parts = slice.parts
-        guard let final = parts.popLast() else { return }
-        if context.transaction?.isMulti == true, !parts.isEmpty { throw Self.severalLoads }
+        guard let final = parts.popLast() else { return true }
+        // It has one plan for each table, and so no loads with different columns: `StreamLoadMultiStmtTask` of the front end.
+        if context.transaction?.isMulti == true, !parts.isEmpty { return false }
         for (number, part) in parts.enumerated() {
             try send(part, slice, "\(label)_\(number)", context, fold)
         }
         try send(final, slice, "\(label)_end", context, fold)
+        return true
     }
 
     private func build(_ fold: inout FoldIndex, _ context: Context) {

@@ -1,6 +1,11 @@
 internal import CdcCore
 
 extension CdcBatch {
+    /// Whether its changes come in the stream's order.
+    ///
+    /// Rows of a copy and replayed dead letters do not; the latter have no position, and are a unit of their own.
+    var isStreamed: Bool { !isCopy && (position != nil || !beginsUnit || !commitsUnit) }
+
     /// Whether a table has nothing but inserts here.
     func hasOnlyInserts(_ table: UInt32) -> Bool {
         var index = firstChange(ofTable: table)
