@@ -4,12 +4,6 @@ import Testing
 
 extension Integration {
     @Suite("A daemon that is killed") struct KillTests {
-        /// Failpoints that lie on the way of the stream: each is hit at least twice.
-        static let streaming = [
-            "sink-committed", "before-sink-commit", "unit-part-written", "truncate-applied", "status-sent",
-            "stream-started",
-            "reconnecting",
-        ]
         /// Failpoints that lie before the stream: each needs a pipeline that begins anew.
         static let copying = ["slot-created", "copy-part-written", "copy-rows-written", "copy-finished"]
 
@@ -20,51 +14,34 @@ extension Integration {
             options.largeEvery = 40
             options.largeRows = 1_000...4_000
             options.truncateEvery = 40
-            options.thinkTime = .milliseconds(2)
+            options.thinkTime = .milliseconds(10)
             let workload = Workload(server: rig.server, options: options)
             try workload.createSchema()
             rig.daemon.setEnvironment("SOURCE_TABLES", workload.tableNames.joined(separator: ","))
             try workload.start()
             defer { try? workload.close() }
             var random = SeededRandom(seed: Effort.seed)
-            var hits: [String: Int] = [:]
+            var atFailpoints = StreamKills(wanted: 2)
             var kills = 0
-            while kills < 40 {
-                let pending = Self.streaming.filter { hits[$0, default: 0] < 2 }
-                let failpoint = kills % 2 == 0 ? pending.randomElement(using: &random) : nil
-                let pass =
-                    failpoint == "stream-started" || failpoint == "reconnecting"
-                    ? 1 : Int.random(in: 1...4, using: &random)
-                try rig.daemon.start(failpoint: failpoint.map { "\($0)@\(pass)" })
-                let status: TestSupport.ExitStatus?
-                if let failpoint {
-                    if failpoint == "reconnecting" { try Self.endWalsenders(of: rig) }
-                    status = rig.daemon.waitForExit(timeout: .seconds(6))
-                    if status == .signaled(SIGKILL) { hits[failpoint, default: 0] += 1 }
+            while kills < 40 || !atFailpoints.pending.isEmpty && kills < 100 {
+                if !atFailpoints.pending.isEmpty && (kills % 2 == 0 || kills >= 40) {
+                    try atFailpoints.kill(rig, using: &random)
                 } else {
+                    try rig.daemon.start()
                     sleepThread(.milliseconds(Int.random(in: 30...600, using: &random)))
-                    status = rig.daemon.exitStatus
+                    #expect(rig.daemon.exitStatus == nil, "ended by itself: \(rig.daemon.logTail())")
+                    rig.daemon.killAndWait()
                 }
-                if status == nil { rig.daemon.killAndWait() }
-                try #require(status == nil || status == .signaled(SIGKILL), "ended by itself: \(rig.daemon.logTail())")
                 kills += 1
                 if kills % 10 == 0, access(rig.file, F_OK) == 0 { try workload.check(sqlitePath: rig.file) }
             }
             try rig.daemon.start()
             let final = try workload.checkFinal(sqlitePath: rig.file)
             print(
-                "kills: \(kills), seed \(Effort.seed), failpoints hit \(hits), final \(final), \(workload.statistics)"
+                "kills: \(kills), seed \(Effort.seed), failpoints hit \(atFailpoints.hits), final \(final), \(workload.statistics)"
             )
-            for failpoint in Self.streaming { #expect(hits[failpoint, default: 0] >= 2, "\(failpoint)") }
+            #expect(atFailpoints.pending.isEmpty, "\(atFailpoints.hits)")
             #expect(try rig.daemon.terminate() == .exited(0))
-        }
-
-        /// Waits for the daemon's stream and has the server end it.
-        static func endWalsenders(of rig: Rig) throws {
-            guard rig.daemon.waitForLog(event: "streaming", timeout: .seconds(10)) != nil else { return }
-            try rig.sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE application_name = 'dbmazz-sink'"
-            )
         }
 
         @Test(
@@ -75,7 +52,7 @@ extension Integration {
             let rig = try Rig(["SINK_BATCH_BYTES": "65536", "SINK_MEMORY_LIMIT_MB": "4"])
             var options = WorkloadOptions(seed: Effort.seed)
             options.seedRows = 200
-            options.thinkTime = .milliseconds(5)
+            options.thinkTime = .milliseconds(20)
             let workload = Workload(server: rig.server, options: options)
             try workload.createSchema()
             rig.daemon.setEnvironment("SOURCE_TABLES", workload.tableNames.joined(separator: ","))

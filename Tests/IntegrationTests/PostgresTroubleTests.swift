@@ -11,24 +11,17 @@ extension Integration {
                 $0.largeEvery = 40
                 $0.largeRows = 1_000...4_000
                 $0.truncateEvery = 40
+                $0.thinkTime = .milliseconds(10)
             }
             try workload.start()
             defer { try? workload.close() }
             var random = SeededRandom(seed: Effort.seed)
-            var hits: [String: Int] = [:]
-            for kill in 0..<26 {
-                let pending = KillTests.streaming.filter { hits[$0, default: 0] == 0 }
-                let failpoint = kill % 2 == 0 ? pending.randomElement(using: &random) : nil
-                let pass =
-                    failpoint == "stream-started" || failpoint == "reconnecting"
-                    ? 1 : Int.random(in: 1...4, using: &random)
-                try rig.daemon.start(failpoint: failpoint.map { "\($0)@\(pass)" })
-                if failpoint != nil {
-                    if failpoint == "reconnecting" { try KillTests.endWalsenders(of: rig.rig) }
-                    if rig.daemon.waitForExit(timeout: .seconds(4)) == .signaled(SIGKILL), let failpoint {
-                        hits[failpoint, default: 0] += 1
-                    }
+            var atFailpoints = StreamKills(wanted: 1)
+            for kill in 0..<60 where kill < 26 || !atFailpoints.pending.isEmpty {
+                if !atFailpoints.pending.isEmpty && (kill % 2 == 0 || kill >= 26) {
+                    try atFailpoints.kill(rig.rig, using: &random)
                 } else {
+                    try rig.daemon.start()
                     sleepThread(.milliseconds(Int.random(in: 30...600, using: &random)))
                     switch kill % 10 {
                     case 3: try rig.target.restart(.immediate)
@@ -40,13 +33,13 @@ extension Integration {
                     default: break
                     }
                     #expect(rig.daemon.exitStatus == nil, "ended by itself: \(rig.daemon.logTail())")
+                    rig.daemon.killAndWait()
                 }
-                rig.daemon.killAndWait()
                 if kill % 10 == 0 { try workload.check(rig.workloadTarget) }
             }
             try rig.daemon.start()
-            print("kills at failpoints: \(hits)")
-            #expect(KillTests.streaming.allSatisfy { hits[$0, default: 0] > 0 }, "\(hits)")
+            print("kills at failpoints: \(atFailpoints.hits)")
+            #expect(atFailpoints.pending.isEmpty, "\(atFailpoints.hits)")
             try rig.finish(workload)
         }
 
@@ -123,7 +116,7 @@ extension Integration {
                     done["source", default: 0] += 1
                     try rig.rig.server.restart(Bool.random(using: &random) ? .immediate : .fast)
                 case 3...6:
-                    let failpoint = KillTests.streaming.filter { $0 != "truncate-applied" }.randomElement(
+                    let failpoint = StreamKills.failpoints.filter { $0 != "truncate-applied" }.randomElement(
                         using: &random
                     )
                     rig.daemon.killAndWait()
