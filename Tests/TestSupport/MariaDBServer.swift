@@ -1,20 +1,17 @@
 import Glibc
-import Synchronization
 
 /// A MariaDB server of its own in a temporary directory, for one test or suite.
 ///
 /// As root it runs under the package's user `mysql`, else as the calling user. User `root` without a password, on 127.0.0.1
 /// only. It is killed and removed by `remove()`, at the latest when the test process exits.
-public final class MariaDBServer: Sendable {
+public final class MariaDBServer: ProcessServer, Sendable {
     /// The TCP port on 127.0.0.1; it stays the same over restarts.
     public let port: Int
-    /// The temporary directory: `data`, `server.log`, the Unix socket and `tls` are in it.
-    public let directory: String
+    /// Its process, and the directory: `data`, `server.log`, the Unix socket and `tls` are in it.
+    public let process: ServerProcess
     /// Its certificates, if it speaks TLS.
     public let certificates: TestCertificates?
     private let settings: [String]
-    private let process = Mutex<ChildProcess?>(nil)
-    private let exitAction = Mutex<Int?>(nil)
     /// Stops the server and removes its directory when the test process dies without running its exit handlers.
     private let guardian: ChildProcess
 
@@ -29,9 +26,8 @@ public final class MariaDBServer: Sendable {
             throw HarnessError("no \(Self.program): scripts/install-dependencies tests installs it (mariadb-server)")
         }
         port = try freePort()
-        directory = try makeTemporaryDirectory("dbmazz-maria")
-        let directory = directory
-        exitAction.withLock { $0 = AtExit.add { removeTree(directory) } }
+        process = try ServerProcess("MariaDB", prefix: "dbmazz-maria")
+        let directory = process.directory
         guardian = try ChildProcess(
             executable: "/bin/sh",
             arguments: ["-c", Self.guardianScript, "guardian", "\(getpid())", directory],
@@ -83,51 +79,27 @@ public final class MariaDBServer: Sendable {
 
     deinit { remove() }
 
-    /// True while it runs.
-    public var isRunning: Bool { process.withLock { $0 }?.isRunning ?? false }
-
     /// Starts it and waits until it answers.
-    public func start(timeout: Duration = .seconds(60)) throws {
-        guard !isRunning else { throw HarnessError("MariaDB on port \(port) runs already") }
+    public func start(timeout: Duration) throws {
         let command = Self.asOrdinaryUser(Self.program, settings)
-        let child = try ChildProcess(
-            executable: command.executable,
-            arguments: command.arguments,
-            environment: ["PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": directory],
-            standardOutput: directory + "/output",
-            standardError: directory + "/output"
-        )
-        process.withLock { $0 = child }
-        let isReady = eventually(within: timeout, every: .milliseconds(50)) {
-            !child.isRunning || (try? sql("SELECT 1")) != nil
+        try process.start(timeout: timeout, every: .milliseconds(50), log: logTail) {
+            try ChildProcess(
+                executable: command.executable,
+                arguments: command.arguments,
+                environment: ["PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": directory],
+                standardOutput: directory + "/output",
+                standardError: directory + "/output"
+            )
+        } isReady: {
+            (try? sql("SELECT 1")) != nil
         }
-        guard isReady, child.isRunning else {
-            child.kill(SIGKILL)
-            throw HarnessError("MariaDB did not start: \(logTail())")
-        }
-    }
-
-    /// Ends it in order and waits.
-    public func stop(timeout: Duration = .seconds(60)) throws {
-        guard let child = process.withLock({ $0 }) else { return }
-        child.kill(SIGTERM)
-        guard child.waitForExit(timeout: timeout) != nil else {
-            throw HarnessError("MariaDB did not stop within \(timeout): \(logTail())")
-        }
-    }
-
-    /// SIGKILL, and waits until the process is gone; the data stays.
-    public func killAndWait() {
-        guard let child = process.withLock({ $0 }) else { return }
-        child.kill(SIGKILL)
-        child.waitForExit()
     }
 
     /// Stops the process where it stands (SIGSTOP): connections stay open and nothing answers; `resume()` ends it.
     ///
     /// Waits until every thread has stopped: one may still answer when the signal has been sent.
     public func freeze() throws {
-        guard let child = process.withLock({ $0 }) else { return }
+        guard let child = process.running else { return }
         child.kill(SIGSTOP)
         let hasStopped = eventually(within: .seconds(10)) {
             Self.threads(of: child.pid).allSatisfy { thread in
@@ -153,7 +125,7 @@ public final class MariaDBServer: Sendable {
     }
 
     /// Ends `freeze()`.
-    public func resume() { process.withLock { $0 }?.kill(SIGCONT) }
+    public func resume() { process.signal(SIGCONT) }
 
     /// Runs statements as root over the Unix socket, with MariaDB's own client.
     ///
@@ -169,14 +141,13 @@ public final class MariaDBServer: Sendable {
         killAndWait()
         guardian.kill(SIGKILL)
         guardian.waitForExit(timeout: .seconds(5))
-        removeTree(directory)
-        if let number = exitAction.withLock({ $0 }) { AtExit.remove(number) }
+        process.remove()
     }
 
     /// The last lines of the server's log.
-    public func logTail(lines: Int = 30) -> String {
+    public func logTail() -> String {
         let all = (readText(directory + "/server.log") ?? "") + (readText(directory + "/output") ?? "")
-        return all.split(separator: "\n").suffix(lines).joined(separator: "\n")
+        return all.split(separator: "\n").suffix(30).joined(separator: "\n")
     }
 
     private static let program = "/usr/sbin/mariadbd"

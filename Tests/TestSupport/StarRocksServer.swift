@@ -1,10 +1,9 @@
 import Glibc
-import Synchronization
 
 /// An emulated StarRocks, as a process of its own with a directory of its own.
 ///
 /// Tests/Tools/starrocks-emulator.py says what it takes and what nobody could find out about the real one.
-public final class StarRocksServer: Sendable {
+public final class StarRocksServer: PythonServer, Sendable {
     /// The front end's HTTP port on 127.0.0.1; like the others it stays the same over restarts.
     public let httpPort: Int
     /// The back end's HTTP port.
@@ -13,11 +12,9 @@ public final class StarRocksServer: Sendable {
     public let mysqlPort: Int
     /// The port that commands it.
     public let controlPort: Int
-    /// Where rows, labels, log and output are.
-    public let directory: String
+    /// Its process, and the directory of rows, labels, log and output.
+    public let process: ServerProcess
     private let arguments: [String]
-    private let process = Mutex<ChildProcess?>(nil)
-    private let exitAction = Mutex<Int?>(nil)
 
     /// Prepares a server; `start()` starts it.
     ///
@@ -29,15 +26,13 @@ public final class StarRocksServer: Sendable {
     public init(version: String = "3.3.5", advertisedHost: String = "127.0.0.1", arguments: [String] = []) throws {
         (httpPort, backEndPort) = (try freePort(), try freePort())
         (mysqlPort, controlPort) = (try freePort(), try freePort())
-        directory = try makeTemporaryDirectory("dbmazz-sr")
+        process = try ServerProcess("StarRocks", prefix: "dbmazz-sr")
         self.arguments =
             [
                 "--http-port", "\(httpPort)", "--be-port", "\(backEndPort)", "--mysql-port", "\(mysqlPort)",
-                "--control-port", "\(controlPort)", "--directory", directory, "--version", version,
+                "--control-port", "\(controlPort)", "--directory", process.directory, "--version", version,
                 "--advertise-host", advertisedHost,
             ] + arguments
-        let directory = directory
-        exitAction.withLock { $0 = AtExit.add { removeTree(directory) } }
     }
 
     /// A server that runs.
@@ -56,69 +51,18 @@ public final class StarRocksServer: Sendable {
     /// The front end's address.
     public var url: String { "http://127.0.0.1:\(httpPort)" }
 
-    /// Its process id while it runs.
-    public var pid: Int32? { process.withLock { $0 }.flatMap { $0.isRunning ? $0.pid : nil } }
-
-    /// True while it runs.
-    public var isRunning: Bool { pid != nil }
-
     /// Starts it and waits until it answers.
-    public func start(timeout: Duration = .seconds(60)) throws {
-        guard !isRunning else { throw HarnessError("StarRocks on port \(httpPort) runs already") }
-        let child = try ChildProcess(
-            executable: try Self.python(),
-            arguments: [ClickHouseServer.repository + "/Tests/Tools/starrocks-emulator.py"] + arguments,
-            environment: [
-                "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": directory, "DBMAZZ_FRONT_WITH_PARENT": "1",
-                "PYTHONDONTWRITEBYTECODE": "1",
-            ],
-            standardOutput: directory + "/emulator.log",
-            standardError: directory + "/emulator.log",
-            workingDirectory: directory
-        )
-        process.withLock { $0 = child }
-        let isReady = eventually(within: timeout) {
-            !child.isRunning
-                || access(directory + "/ready", R_OK) == 0
-                    && (try? LoopbackHTTP.send("GET", "/ready", port: controlPort))?.status == 200
-        }
-        guard isReady, child.isRunning else {
-            child.kill(SIGKILL)
-            throw HarnessError("StarRocks did not start: \(readText(directory + "/emulator.log") ?? "no output")")
+    public func start(timeout: Duration) throws {
+        try process.start(timeout: timeout, log: logTail) {
+            try launch("starrocks-emulator.py", python: Self.python(), arguments)
+        } isReady: {
+            access(directory + "/ready", R_OK) == 0
+                && (try? LoopbackHTTP.send("GET", "/ready", port: controlPort))?.status == 200
         }
     }
-
-    /// Ends it in order; loads under way end with their connections.
-    public func stop(timeout: Duration = .seconds(30)) throws {
-        guard let child = process.withLock({ $0 }) else { return }
-        child.kill(SIGTERM)
-        guard child.waitForExit(timeout: timeout) != nil else {
-            throw HarnessError("StarRocks did not stop within \(timeout)")
-        }
-    }
-
-    /// SIGKILL, and waits until the process is gone; rows, labels and the states of loads stay.
-    public func killAndWait() {
-        guard let child = process.withLock({ $0 }) else { return }
-        child.kill(SIGKILL)
-        child.waitForExit()
-    }
-
-    /// Stops it, in order or by SIGKILL, and starts it again.
-    public func restart(killed: Bool = false) throws {
-        if killed { killAndWait() } else { try stop() }
-        try start()
-    }
-
-    /// Stops the process where it stands, or lets it go on.
-    public func freeze(_ isFrozen: Bool) { process.withLock { $0 }?.kill(isFrozen ? SIGSTOP : SIGCONT) }
 
     /// Kills it and deletes its directory.
-    public func remove() {
-        killAndWait()
-        removeTree(directory)
-        if let number = exitAction.withLock({ $0.take() }) { AtExit.remove(number) }
-    }
+    public func remove() { process.remove() }
 
     // MARK: rows
 
@@ -196,13 +140,11 @@ public final class StarRocksServer: Sendable {
 
     /// The Python that has the emulator's packages.
     public static func python() throws -> String {
-        let places = [
-            environmentVariable("DBMAZZ_TEST_STARROCKS"),
-            ClickHouseServer.repository + "/.build-servers/starrocks-venv/bin/python",
-        ]
-        for place in places.compactMap(\.self) where access(place, X_OK) == 0 { return place }
-        throw HarnessError(
-            "no StarRocks emulator: run scripts/install-starrocks-emulator, or set DBMAZZ_TEST_STARROCKS to a Python "
+        try python(
+            variable: "DBMAZZ_TEST_STARROCKS",
+            environment: "starrocks-venv",
+            missing:
+                "no StarRocks emulator: run scripts/install-starrocks-emulator, or set DBMAZZ_TEST_STARROCKS to a Python "
                 + "that has mysql-mimic"
         )
     }
