@@ -11,7 +11,7 @@ extension Integration {
             /// Dates and timestamps as ClickHouse's types hold them; else the columns are made as text.
             var hasCommonDates = false
             /// Between transactions of a client: small parts cost the target as much as large ones.
-            var thinkTime = Duration.zero
+            var thinkTime = Duration.milliseconds(15)
             var testDescription: String { name }
         }
 

@@ -7,7 +7,7 @@ extension Integration {
         /// Failpoints that lie before the stream: each needs a pipeline that begins anew.
         static let copying = ["slot-created", "copy-part-written", "copy-rows-written", "copy-finished"]
 
-        @Test("at random moments and at every failpoint, 40 times, loses and repeats nothing")
+        @Test("at random moments and at every failpoint, 30 times, loses and repeats nothing")
         func streamSurvives() throws {
             let rig = try Rig(["SINK_BATCH_BYTES": "65536", "SINK_MEMORY_LIMIT_MB": "4"])
             var options = WorkloadOptions(seed: Effort.seed)
@@ -23,8 +23,8 @@ extension Integration {
             var random = SeededRandom(seed: Effort.seed)
             var atFailpoints = StreamKills(wanted: 2)
             var kills = 0
-            while kills < 40 || !atFailpoints.pending.isEmpty && kills < 100 {
-                if !atFailpoints.pending.isEmpty && (kills % 2 == 0 || kills >= 40) {
+            while kills < 30 || !atFailpoints.pending.isEmpty && kills < 100 {
+                if !atFailpoints.pending.isEmpty && (kills % 2 == 0 || kills >= 30) {
                     try atFailpoints.kill(rig, using: &random)
                 } else {
                     try rig.daemon.start()

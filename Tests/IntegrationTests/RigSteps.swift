@@ -9,7 +9,7 @@ extension Rig {
     /// Nothing runs yet.
     func workload(_ change: (inout WorkloadOptions) -> Void = { _ in }) throws -> Workload {
         var options = WorkloadOptions(seed: Effort.seed)
-        options.thinkTime = .milliseconds(4)
+        options.thinkTime = .milliseconds(10)
         change(&options)
         let workload = Workload(server: server, options: options)
         try workload.createSchema()

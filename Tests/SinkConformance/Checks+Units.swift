@@ -253,6 +253,41 @@ extension Conformance {
             await stage.close()
         },
 
+        Check("positions: one daemon at a time: where another has written under the same pipeline, nothing more is") {
+            target in
+            let first = try Stage(target)
+            // Whoever keeps the position at the daemon does not know of others.
+            guard first.capabilities.storesPosition else { return await first.close() }
+            try await first.start(Tables.items)
+            let second = try Stage(target)
+            // A target that knows who is connected may keep the second one out while the first is there.
+            var isIn = true
+            do {
+                try await second.start(Tables.items)
+                try await second.write { $0.insert("1", "of the second", "x") }
+            } catch let error as SinkError where error.kind == .retriable {
+                isIn = false
+            }
+            do {
+                try await first.sendAgain(first.unit { $0.insert("2", "of the first", "x") })
+                if isIn { throw ConformanceFailure("both daemons write") }
+                try await first.verify("the first's rows")
+            } catch let error as SinkError {
+                try requireEqual(error.kind, .permanent, "kind of \(error.cause)")
+                await first.close()
+                if !isIn { try await second.start(Tables.items) }
+                try await second.write { $0.insert("3", "of the second", "x") }
+                try await second.verify("the second's rows")
+                try requireEqual(
+                    try await second.loadState()?.position?.endLSN,
+                    second.storedPosition,
+                    "stored position"
+                )
+            }
+            await first.close()
+            await second.close()
+        },
+
         Check("positions: two pipelines in one target do not see each other") { target in
             let first = try Stage(target, pipeline: "first")
             let second = try Stage(target, pipeline: "second")

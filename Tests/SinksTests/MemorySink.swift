@@ -8,7 +8,7 @@ final class MemoryStore: @unchecked Sendable {
     /// A promise that the sink breaks on purpose.
     enum Fault: String, CaseIterable, Sendable {
         case none, losesUntouchedColumns, keepsOldKeys, ignoresTruncates, foldsKeys, forgetsPositions, forgetsVersions
-        case showsNullAsEmpty, makesTablesWhilePlanning, writesBeforeRefusing
+        case showsNullAsEmpty, makesTablesWhilePlanning, writesBeforeRefusing, writesBesideOthers
     }
 
     struct Row {
@@ -60,6 +60,8 @@ final class MemorySink: Sink {
     private let url: String
     private let store: MemoryStore
     private var pipeline: String?
+    /// The position as this sink knows it: another one is somebody else's.
+    private var position: SourcePosition?
     private var places: [TableRef: String] = [:]
 
     init(_ config: SinkConfig) throws(SinkError) {
@@ -153,6 +155,7 @@ final class MemorySink: Sink {
         state.source = pipeline.source
         store.pipelines[pipeline.name] = state
         self.pipeline = pipeline.name
+        position = state.position
         places = Dictionary(tables.map { ($0.ref, $0.sinkName) }) { first, _ in first }
     }
 
@@ -184,10 +187,14 @@ final class MemorySink: Sink {
     private func move(to position: SourcePosition) {
         guard store.fault != .forgetsPositions else { return }
         store.pipelines[pipeline ?? ""]?.position = position
+        self.position = position
     }
 
     func writeBatch(_ batch: CdcBatch, deadline: ContinuousClock.Instant) async throws(SinkError) -> SinkResult {
         try reach()
+        if store.fault != .writesBesideOthers, store.pipelines[pipeline ?? ""]?.position != position {
+            throw MemorySink.error(.permanent, "somebody else moved the position")
+        }
         if store.fault != .writesBeforeRefusing { try refuseValues(of: batch) }
         for index in 0..<batch.changeCount { apply(batch.change(index), batch) }
         try refuseValues(of: batch)
