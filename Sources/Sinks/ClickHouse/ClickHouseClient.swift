@@ -51,11 +51,12 @@ final class ClickHouseClient {
         deadline: ContinuousClock.Instant? = nil
     ) throws(SinkError) -> [UInt8] {
         let deadline = min(deadline ?? .now + ClickHouseClient.patience, limit ?? .now + ClickHouseClient.patience)
+        let settings = [("wait_end_of_query", "1")]
         do throws(SinkError) {
-            return try post(query, operation: operation, table: table, deadline: deadline)
+            return try post(query, settings, operation: operation, table: table, deadline: deadline)
         } catch {
             guard error.kind == .retriable, error.pause == .zero, ContinuousClock.now < deadline else { throw error }
-            return try post(query, operation: operation, table: table, deadline: deadline)
+            return try post(query, settings, operation: operation, table: table, deadline: deadline)
         }
     }
 
@@ -66,23 +67,26 @@ final class ClickHouseClient {
         _ = try read(statement, operation: operation, table: table, deadline: deadline)
     }
 
+    /// Sends a statement as the body.
     private func post(
         _ query: String,
+        _ settings: [(String, String)],
         operation: String,
-        table: TableRef?,
+        table: TableRef? = nil,
+        lsn: LSN? = nil,
+        isRead: Bool = true,
         deadline: ContinuousClock.Instant
     ) throws(SinkError) -> [UInt8] {
         var text = query
-        let settings = [("wait_end_of_query", "1"), ("max_query_size", "8388608")]
         var outcome: Result<HTTPResponse, SinkError>?
         text.withUTF8 { bytes in
-            var request = request(settings)
+            var request = request(settings + [("max_query_size", "8388608")])
             request.body = UnsafeRawBufferPointer(bytes)
             request.responseLimit = 256 << 20
             request.mustFit = true
             do throws(SinkError) {
                 outcome = .success(
-                    try send(request, operation: operation, table: table, lsn: nil, isRead: true, deadline: deadline)
+                    try send(request, operation: operation, table: table, lsn: lsn, isRead: isRead, deadline: deadline)
                 )
             } catch {
                 outcome = .failure(error)
@@ -122,11 +126,7 @@ final class ClickHouseClient {
         lsn: LSN? = nil,
         deadline: ContinuousClock.Instant
     ) throws(SinkError) {
-        queries += 1
-        let settings =
-            [("query", statement + " FORMAT RowBinary"), ("query_id", "\(queryPrefix)\(getpid())-\(queries)")]
-            + [("wait_end_of_query", "1"), ("insert_deduplication_token", token)] + insertSettings
-        var request = request(settings)
+        var request = request([("query", statement + " FORMAT RowBinary")] + settingsOfInsert(token))
         request.body = body
         if let encoding = BodyWriter.contentEncoding(compression) {
             request.headers.append((name: "Content-Encoding", value: encoding))
@@ -139,15 +139,46 @@ final class ClickHouseClient {
             isRead: false,
             deadline: deadline
         )
-        guard answer.body.isEmpty else {
-            throw ClickHouseError.error(
-                code: ClickHouseClient.code(in: answer.body) ?? 0,
-                message: String(decoding: answer.body.prefix(2000), as: UTF8.self),
-                operation: operation,
-                table: table,
-                lsn: lsn
-            )
-        }
+        try expectNothing(in: answer.body, operation: operation, table: table, lsn: lsn)
+    }
+
+    /// Runs an `INSERT … SELECT`, once: whether it may be run again is the caller's to know.
+    func insert(
+        selecting statement: String,
+        token: String,
+        operation: String,
+        lsn: LSN?,
+        deadline: ContinuousClock.Instant
+    ) throws(SinkError) {
+        let answer = try post(
+            statement,
+            settingsOfInsert(token),
+            operation: operation,
+            lsn: lsn,
+            isRead: false,
+            deadline: min(deadline, limit ?? deadline)
+        )
+        try expectNothing(in: answer, operation: operation, table: nil, lsn: lsn)
+    }
+
+    private func settingsOfInsert(_ token: String) -> [(String, String)] {
+        queries += 1
+        return [
+            ("query_id", "\(queryPrefix)\(getpid())-\(queries)"), ("wait_end_of_query", "1"),
+            ("insert_deduplication_token", token),
+        ] + insertSettings
+    }
+
+    /// An insert that went well has no answer.
+    private func expectNothing(in answer: [UInt8], operation: String, table: TableRef?, lsn: LSN?) throws(SinkError) {
+        guard !answer.isEmpty else { return }
+        throw ClickHouseError.error(
+            code: ClickHouseClient.code(in: answer) ?? 0,
+            message: String(decoding: answer.prefix(2000), as: UTF8.self),
+            operation: operation,
+            table: table,
+            lsn: lsn
+        )
     }
 
     /// Waits until no insert of this pipeline runs: one whose answer was not awaited goes on at the server.

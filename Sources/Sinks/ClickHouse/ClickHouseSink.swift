@@ -298,18 +298,9 @@ public final class ClickHouseSink: Sink {
     private func store(_ position: inout ClickHouseState.Position, deadline: ContinuousClock.Instant) throws(SinkError)
     {
         guard let pipeline = pipeline?.name else { return }
-        let state = try state()
-        guard try state.revision(pipeline) <= attempted else {
-            throw SinkError.movedPosition(
-                of: pipeline,
-                in: config.database,
-                operation: "store position",
-                lsn: position.position?.commitLSN
-            )
-        }
-        attempted += 1
-        position.revision = attempted
-        try state.store(position, pipeline, deadline: deadline)
+        position.revision = attempted + 1
+        defer { attempted = position.revision }
+        try state().store(position, of: pipeline, after: attempted, deadline: deadline)
     }
 
     // MARK: Connection

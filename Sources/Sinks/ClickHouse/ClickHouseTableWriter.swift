@@ -7,31 +7,31 @@ internal import HTTPClient
 /// What a change does not carry is taken from an earlier change of the same batch, else from the row that the target has.
 final class ClickHouseTableWriter {
     let layout: ClickHouseLayout
-    private let client: ClickHouseClient
-    private let encoder: ClickHouseEncoder
-    private let deleteMode: DeleteMode
-    private let cluster: String?
-    private let statement: String
+    let client: ClickHouseClient
+    let encoder: ClickHouseEncoder
+    let deleteMode: DeleteMode
+    let cluster: String?
+    let statement: String
     private let body: BodyWriter
-    private var row = RowBuffer()
+    var row = RowBuffer()
     private var substitutions: [Int: Int] = [:]
     /// Copied rows of a table without a key, which have no other number.
-    private var copied: UInt64 = 0
+    var copied: UInt64 = 0
     /// The version up to which the table has the stream's changes.
     ///
     /// Changes come again after a restart or a failure. A table's inserts are written in the stream's order, each as a whole,
     /// so it has all changes up to the newest version in it. Those are left out: the rows that they were about may be gone,
     /// or be others by now, and what a later change does not carry is in the row as it is now.
-    private var applied: UInt128 = 0
+    var applied: UInt128 = 0
     /// Whether ``applied`` has to be asked for: changes were sent, and nobody knows whether they arrived.
     private var isUncertain: Bool
     /// Whether rows go to a table that forgets them.
-    private var isRehearsal = false
+    var isRehearsal = false
     /// How many changes that do not carry their row are written at once; follows the size of the rows.
-    private var sliceSize = 64
+    var sliceSize = 64
 
-    private static let sliceSizes = 1...4096
-    private static let sliceBytes = 4 << 20
+    static let sliceSizes = 1...4096
+    static let sliceBytes = 4 << 20
 
     /// What a call writes, and for whom.
     struct Context {
@@ -216,7 +216,7 @@ final class ClickHouseTableWriter {
 
     /// Whether the table has the change.
     @inline(__always)
-    private func isApplied(_ version: RowVersion, _ context: Context) -> Bool {
+    func isApplied(_ version: RowVersion, _ context: Context) -> Bool {
         context.isStream && (version.number <= applied || version.commitLSN < context.position)
     }
 
@@ -271,7 +271,7 @@ final class ClickHouseTableWriter {
         }
     }
 
-    private func append(_ cell: Cell, _ column: Int, _ item: FoldIndex.Item, _ context: Context) {
+    func append(_ cell: Cell, _ column: Int, _ item: FoldIndex.Item, _ context: Context) {
         let text = cell.hasBytes ? context.batch.bytes(of: cell) : nil
         switch encoder.append(text, as: layout.columns[column].encoding, to: &row) {
         case .written: break
@@ -299,7 +299,7 @@ final class ClickHouseTableWriter {
         finishRow(.delete, true, version)
     }
 
-    private func finishRow(_ kind: ChangeKind, _ isDeletion: Bool, _ version: RowVersion) {
+    func finishRow(_ kind: ChangeKind, _ isDeletion: Bool, _ version: RowVersion) {
         let code: UInt8 = isDeletion ? 2 : kind == .insert ? 0 : 1
         row.append(code)
         row.append(isDeletion ? 1 : 0 as UInt8)
@@ -311,189 +311,9 @@ final class ClickHouseTableWriter {
         insert.newest = max(insert.newest, version)
     }
 
-    // MARK: What changes do not carry
-
-    /// Where the values are that an item does not carry.
-    private struct Lookup {
-        /// The item before, by index; -1 for the target's row, -2 for none.
-        let before: [Int]
-        /// The key of the target's row.
-        let keys: [Int: [UInt8]]
-        let first: Int
-        let stored: ClickHouseStoredRows
-    }
-
-    /// Finds what incomplete items need; nil where all are complete.
-    private func lookup(_ items: Range<Int>, _ context: Context, _ fold: FoldIndex) throws(SinkError) -> Lookup? {
-        let isSoft = deleteMode == .soft
-        func isIncomplete(_ item: FoldIndex.Item) -> Bool {
-            item.isPartial || (isSoft && item.outcome == .delete)
-        }
-        guard items.contains(where: { isIncomplete(fold.items[$0]) }) else { return nil }
-        var before = Array(repeating: -2, count: items.count)
-        var keys: [Int: [UInt8]] = [:]
-        var latest: [[UInt8]: Int] = [:]
-        for index in items {
-            let item = fold.items[index]
-            let change = context.batch.change(Int(item.change))
-            // What the table has already is in its rows.
-            if isApplied(context.batch.version(of: change), context) { continue }
-            let new = key(in: context.batch) { fold.cell(item, $0, in: context.batch) }
-            let old =
-                item.outcome == .changeKey
-                ? key(in: context.batch) { context.batch.oldCell(change, $0) } : new
-            if isIncomplete(item) {
-                if let earlier = latest[old] {
-                    before[index - items.lowerBound] = earlier
-                } else {
-                    before[index - items.lowerBound] = -1
-                    keys[index] = old
-                }
-            }
-            if item.outcome == .changeKey { latest[old] = -2 }
-            latest[new] = item.outcome == .delete && !isSoft ? -2 : index
-        }
-        let stored: ClickHouseStoredRows
-        do throws(SinkError) {
-            stored = try ClickHouseStoredRows(
-                Array(Set(keys.values)),
-                of: layout,
-                from: client,
-                deadline: context.deadline
-            )
-        } catch {
-            // It may have been too much at once.
-            sliceSize = max(sliceSize / 2, ClickHouseTableWriter.sliceSizes.lowerBound)
-            throw error
-        }
-        fitSlices(to: stored.byteCount, of: keys.count)
-        return Lookup(before: before, keys: keys, first: items.lowerBound, stored: stored)
-    }
-
-    private func fitSlices(to bytes: Int, of rows: Int) {
-        let sizes = ClickHouseTableWriter.sliceSizes
-        if bytes > ClickHouseTableWriter.sliceBytes {
-            sliceSize = max(sliceSize / 2, sizes.lowerBound)
-        } else if bytes < ClickHouseTableWriter.sliceBytes / 4, rows >= sliceSize / 2 {
-            sliceSize = min(sliceSize * 2, sizes.upperBound)
-        }
-    }
-
-    private func key(in batch: CdcBatch, _ cell: (Int) -> Cell) -> [UInt8] {
-        var buffer = RowBuffer()
-        for column in layout.schema.key {
-            let cell = cell(column)
-            _ = encoder.append(
-                cell.hasBytes ? batch.bytes(of: cell) : nil,
-                as: layout.columns[column].encoding,
-                to: &buffer
-            )
-        }
-        return Array(buffer.bytes)
-    }
-
-    /// Appends a value that an item does not carry; false if nobody has it, and then nothing that counts.
-    private func appendKept(
-        _ column: Int,
-        of index: Int,
-        _ lookup: Lookup?,
-        _ context: Context,
-        _ fold: FoldIndex,
-        _ refusing: FoldIndex.Item
-    ) -> Bool {
-        guard let lookup else { return nothing(column) }
-        var place = index
-        while true {
-            let next = lookup.before[place - lookup.first]
-            if next == -1, let key = lookup.keys[place], let stored = lookup.stored.row(key),
-                !stored.isDeleted || deleteMode == .soft
-            {
-                lookup.stored.append(stored.values[column], to: &row)
-                return true
-            }
-            guard next >= 0 else { return nothing(column) }
-            place = next
-            let item = fold.items[place]
-            let cell = fold.cell(item, column, in: context.batch)
-            // A soft delete carries its key alone, and keeps what the row had.
-            if item.outcome == .delete, context.batch.change(Int(item.change)).oldTuple != .full { continue }
-            if cell.isUnchanged { continue }
-            append(cell, column, refusing, context)
-            return true
-        }
-    }
-
-    private func nothing(_ column: Int) -> Bool {
-        encoder.appendNothing(as: layout.columns[column].encoding, to: &row)
-        return false
-    }
-
-    // MARK: Rows without a key
-
-    /// A row's identity is where it was inserted; which of several equal rows a delete takes makes no difference.
-    private func writeKeyless(_ items: Range<Int>, _ context: Context, _ fold: FoldIndex) throws(SinkError) {
-        let batch = context.batch
-        var hashes: [UInt128] = []
-        for index in items {
-            let change = batch.change(Int(fold.items[index].change))
-            if change.kind == .insert || isApplied(batch.version(of: change), context) { continue }
-            hashes.append(hash(change, old: true, context))
-        }
-        var bag = try ClickHouseBag(hashes, of: layout, from: client, deadline: context.deadline)
-        for index in items {
-            let item = fold.items[index]
-            let change = batch.change(Int(item.change))
-            var version = batch.version(of: change)
-            if isApplied(version, context) { continue }
-            if change.kind != .insert {
-                let place = row.count
-                let hash = appendCells(change, old: true, item, context)
-                guard let id = bag.remove(hash) else {
-                    row.truncate(to: place)
-                    refuse(item, SinkError.missingRow(of: layout.schema, version))
-                    continue
-                }
-                row.append(id)
-                row.append(hash)
-                finishRow(.delete, true, version)
-            }
-            if change.kind != .delete {
-                if batch.isCopy { version.ordinal = copied + UInt64(index) + 1 }
-                let hash = appendCells(change, old: false, item, context)
-                row.append(version.number)
-                row.append(hash)
-                bag.add(hash, version.number)
-                finishRow(change.kind, false, batch.version(of: change))
-            }
-            if row.count >= 64 << 10 { moveToBody() }
-        }
-    }
-
-    private func hash(_ change: Change, old: Bool, _ context: Context) -> UInt128 {
-        let begin = row.count
-        let hash = appendCells(change, old: old, nil, context)
-        row.truncate(to: begin)
-        return hash
-    }
-
-    private func appendCells(_ change: Change, old: Bool, _ item: FoldIndex.Item?, _ context: Context) -> UInt128 {
-        let begin = row.count
-        for column in layout.columns.indices {
-            let cell = old ? context.batch.oldCell(change, column) : context.batch.newCell(change, column)
-            if let item {
-                append(cell, column, item, context)
-            } else {
-                let text = cell.hasBytes ? context.batch.bytes(of: cell) : nil
-                _ = encoder.append(text, as: layout.columns[column].encoding, to: &row)
-            }
-        }
-        let bytes = UnsafeRawBufferPointer(rebasing: row.bytes[begin...])
-        return UInt128(bytes.hashed(into: 1)) << 64 | UInt128(bytes.hashed(into: 2))
-    }
-
     // MARK: Sending
 
-    private func moveToBody() {
+    func moveToBody() {
         insert.hash = row.bytes.hashed(into: insert.hash)
         body.append(row.bytes)
         row.reset()
@@ -529,58 +349,9 @@ final class ClickHouseTableWriter {
         if context.isStream, !isRehearsal { applied = max(applied, insert.newest.number) }
     }
 
-    /// Empties the table of what is older than the truncate, once.
-    private func truncate(_ version: RowVersion, _ context: Context) throws(SinkError) {
-        guard !isApplied(version, context), !isRehearsal else { return }
-        try client.awaitGivenUpInserts(operation: "truncate", table: layout.ref, deadline: context.deadline)
-        try context.state.announceTruncate(of: layout.schema, version, context.pipeline)
-        try removeRows(before: version.number, deadline: context.deadline)
-        Failpoint.truncateApplied.pass()
-    }
-
-    /// Ends a truncate that was announced, perhaps by a daemon that is gone.
-    func removeRows(before version: UInt128, deadline: ContinuousClock.Instant) throws(SinkError) {
-        guard version > 0 else { return }
-        let operation = "truncate"
-        let column = AuditColumn.version.rawValue
-        let isDeleted = AuditColumn.isDeleted.rawValue
-        // A bare number of that size would be read as a Float64.
-        let number = "toUInt128('\(version)')"
-        let isSoft = deleteMode == .soft
-        let older = "\(column) < \(number)\(isSoft ? " AND \(isDeleted) = 0" : "")"
-        func has(_ condition: String) throws(SinkError) -> Bool {
-            let rows = try client.rows(
-                "SELECT 1 FROM \(layout.name)\(isSoft ? " FINAL" : "") WHERE \(condition) LIMIT 1",
-                operation: operation,
-                table: layout.ref
-            )
-            return !rows.isEmpty
-        }
-        if try has(older) {
-            let cluster = ClickHouseLayout.onCluster(cluster)
-            let statement: String
-            if isSoft {
-                statement = markStatement(number, older)
-            } else if try has("\(column) > \(number)") {
-                statement = "ALTER TABLE \(layout.name)\(cluster) DELETE WHERE \(older) SETTINGS mutations_sync = 2"
-            } else {
-                statement = "TRUNCATE TABLE \(layout.name)\(cluster)"
-            }
-            try client.run(statement, operation: operation, table: layout.ref, deadline: deadline)
-        }
-        applied = max(applied, version)
-    }
-
-    /// Marks the rows that are there as deleted by the truncate.
-    private func markStatement(_ number: String, _ older: String) -> String {
-        let ids = layout.schema.hasKey ? [] : [ClickHouseLayout.rowID, ClickHouseLayout.rowHash]
-        let kept = (layout.columns.map(\.name) + ids).map(\.clickhouseIdentifier).joined(separator: ", ")
-        return "\(statement) SELECT \(kept), 2, 1, \(number) FROM \(layout.name) FINAL WHERE \(older)"
-    }
-
     // MARK: Errors
 
-    private func refuse(_ item: FoldIndex.Item, _ error: @autoclosure () -> SinkError) {
+    func refuse(_ item: FoldIndex.Item, _ error: @autoclosure () -> SinkError) {
         guard refused.last?.change != Int(item.change) else { return }
         refused.append((Int(item.change), error()))
     }
