@@ -22,21 +22,21 @@ public final class PostgresSink: Sink {
     )
 
     private let config: PostgresConfig
-    private let unit: PostgresUnitWriter
-    private var session: PostgresSession?
+    let unit: PostgresUnitWriter
+    var session: PostgresSession?
     /// The server process of a session that was lost: it may still be at work.
     private var lostBackend: PostgresSession.Backend?
 
-    private var pipeline: PipelineIdentity?
+    var pipeline: PipelineIdentity?
     /// The pipeline's fence as this process holds it.
-    private var fence: Int64?
+    var fence: Int64?
     /// The position at the target, as far as this process knows.
-    private var stored: SourcePosition?
+    var stored: SourcePosition?
     /// Whether ``loadState(of:)`` has told the pipeline of ``stored``.
     private var hasLoaded = false
     private var names: [TableRef: TableRef] = [:]
     /// Whether a transaction is open, or what opens it is about to be sent.
-    private var isUnitOpen = false
+    var isUnitOpen = false
     private var isOriginSet = false
 
     /// In which form values are to come: binary unless some column cannot travel so.
@@ -196,7 +196,7 @@ public final class PostgresSink: Sink {
         )
     }
 
-    private static func text(_ position: SourcePosition?) -> String { position?.endLSN.description ?? "none" }
+    static func text(_ position: SourcePosition?) -> String { position?.endLSN.description ?? "none" }
 
     // MARK: Copy
 
@@ -397,100 +397,6 @@ public final class PostgresSink: Sink {
         unit.begin(batch, session)
     }
 
-    // MARK: Position and commit
-
-    private static let withoutOrigin =
-        "what is written is not marked as replicated, because the role may not use replication origins or max_replication_slots "
-        + "leaves none: a daemon that reads the target with SOURCE_ORIGIN=none would send it back; GRANT EXECUTE ON FUNCTION "
-        + "pg_replication_origin_create(text), pg_replication_origin_oid(text), pg_replication_origin_session_setup(text)"
-
-    private static let moveName = "move_position"
-    private static let moveOperation = "store position"
-
-    private func moveParameters(_ position: SourcePosition) -> [String?] {
-        [
-            pipeline?.name, position.endLSN.description, position.commitLSN.description, fence.map(String.init),
-            stored?.endLSN.description,
-        ]
-    }
-
-    private func flyMove(to position: SourcePosition, _ session: PostgresSession) throws(PostgresWriteFailure) {
-        let parameters = moveParameters(position)
-        try session.fly(PostgresSink.moveOperation) { () throws(PostgresError) in
-            let expectation = PostgresClient.Expectation(operation: PostgresSink.moveOperation, rows: 1)
-            if session.needsPreparation(of: PostgresSink.moveName) {
-                let preparation = PostgresClient.Expectation(operation: "prepare statement")
-                try session.client.flyPrepare(PostgresSink.moveName, PostgresState.moveSQL, preparation)
-            }
-            try session.client.flyExecute(PostgresSink.moveName, parameters, expectation)
-        }
-    }
-
-    private func move(to position: SourcePosition, _ session: PostgresSession) throws(PostgresError) {
-        let rows = try session.client.query(PostgresState.moveSQL + " RETURNING 1", moveParameters(position))
-        guard rows.count == 1 else { throw PostgresError(.server, "the position was moved by somebody else") }
-    }
-
-    private func commit(_ batch: CdcBatch, _ session: PostgresSession) throws(SinkError) {
-        Failpoint.beforeSinkCommit.pass()
-        do throws(PostgresError) {
-            try session.client.commit()
-        } catch {
-            var failure = error.sinkError("commit", lsn: batch.position?.commitLSN)
-            if error.endsSession {
-                failure.kind = .ambiguous
-                failure.remedy = "the stored position tells whether it was written"
-            }
-            throw failure
-        }
-    }
-
-    /// Rolls back what is open.
-    public func discardOpenUnit() async {
-        abandonUnit()
-    }
-
-    /// Rolls back what is open and ends the session.
-    public func close() async {
-        abandonUnit()
-        session = nil
-    }
-
-    /// Ends what is open; a session that cannot be brought back to rest is given up.
-    private func abandonUnit() {
-        guard isUnitOpen else { return }
-        isUnitOpen = false
-        unit.forgetSets()
-        guard let session else { return }
-        session.prologue.removeAll()
-        session.client.deadline = min(session.client.deadline, .now + .seconds(5))
-        do throws(PostgresError) {
-            guard session.client.isUsable else { throw PostgresError(.lost, "") }
-            if session.client.isInTransaction { try session.client.execute("ROLLBACK") }
-            try session.forgetStatements()
-        } catch {
-            drop()
-        }
-    }
-
-    private func inTransaction(
-        _ operation: String,
-        _ body: () throws(PostgresError) -> Void
-    ) throws(SinkError) {
-        guard let session else { return }
-        isUnitOpen = true
-        do throws(PostgresError) {
-            if session.client.isInTransaction { try session.client.execute("ROLLBACK") }
-            try session.client.execute("BEGIN")
-            try body()
-            try session.client.commit()
-            isUnitOpen = false
-        } catch {
-            abandonUnit()
-            throw error.sinkError(operation)
-        }
-    }
-
     // MARK: Sessions
 
     private func ready() throws(SinkError) -> PipelineIdentity {
@@ -531,7 +437,7 @@ public final class PostgresSink: Sink {
         }
     }
 
-    private func drop() {
+    func drop() {
         if let session { lostBackend = session.backend }
         session = nil
         unit.forgetWriters()
@@ -552,7 +458,7 @@ public final class PostgresSink: Sink {
         }
     }
 
-    private func sinkError(_ failure: PostgresSetupFailure) -> SinkError {
+    func sinkError(_ failure: PostgresSetupFailure) -> SinkError {
         switch failure {
         case .server(let error, let operation):
             if error.endsSession { drop() }
@@ -561,7 +467,7 @@ public final class PostgresSink: Sink {
         }
     }
 
-    private func sinkError(_ failure: PostgresWriteFailure, _ batch: CdcBatch) -> SinkError {
+    func sinkError(_ failure: PostgresWriteFailure, _ batch: CdcBatch) -> SinkError {
         let lsn = batch.position?.commitLSN
         switch failure.kind {
         case .server(let error):

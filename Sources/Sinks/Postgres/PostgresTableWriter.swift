@@ -57,19 +57,19 @@ final class PostgresTableWriter {
 
     let schema: TableSchema
     let layout: PostgresLayout
-    private let sql: PostgresStatements
+    let sql: PostgresStatements
     private let config: PostgresConfig
-    private let staging: String
+    let staging: String
     /// The columns in the layout's order, then the audit columns.
-    private let wholeRow: [PostgresWire]
-    private var statements: [StatementKey: Statement] = [:]
+    let wholeRow: [PostgresWire]
+    var statements: [StatementKey: Statement] = [:]
 
-    private struct StatementKey: Hashable {
+    struct StatementKey: Hashable {
         let action: PostgresAction
         let source: PostgresSource
     }
 
-    private final class Statement {
+    final class Statement {
         let name: String
         let wires: [PostgresWire]
         let formats: [Int32]
@@ -87,13 +87,13 @@ final class PostgresTableWriter {
     private var deletes: [Int] = []
     private var updates: [Int] = []
     private var upserts: [Int] = []
-    private var inserts: [Int] = []
+    var inserts: [Int] = []
     private var partial: [UpdateShape: [Int]] = [:]
     private var shape: UpdateShape
     // Where the parameters of a statement begin, and what libpq is told of them; kept from row to row.
-    private var starts: [Int] = []
-    private var values: [UnsafePointer<CChar>?] = []
-    private var lengths: [Int32] = []
+    var starts: [Int] = []
+    var values: [UnsafePointer<CChar>?] = []
+    var lengths: [Int32] = []
 
     /// Fewer new rows than this go with the other statements: a COPY is a round trip of its own.
     private static let fewestToCopy = 50
@@ -102,11 +102,11 @@ final class PostgresTableWriter {
     /// More rows than this are copied into a staging table instead of being sent one by one.
     private static let mostOneByOne = 64
     /// Commands in flight after which their results are read, so that neither side's buffers fill up.
-    private static let mostInFlight = 256
+    static let mostInFlight = 256
     /// Bytes of COPY that are handed to libpq at once.
-    private static let slice = 128 << 10
+    static let slice = 128 << 10
     /// Updates that differ in their unchanged columns each have a statement; beyond this many they begin anew.
-    private static let statementLimit = 128
+    static let statementLimit = 128
 
     init(_ layout: PostgresLayout, config: PostgresConfig) {
         schema = layout.schema
@@ -223,7 +223,7 @@ final class PostgresTableWriter {
     private func unchanged(_ shape: UpdateShape) -> [Int] { layout.columns.indices.filter(shape.isUnchanged) }
 
     /// Applies one action to a set of rows, in the way that suits their number.
-    private func run(
+    func run(
         _ action: PostgresAction,
         _ places: [Int],
         _ context: Context,
@@ -325,350 +325,5 @@ final class PostgresTableWriter {
         try send(statement, "truncate", nil, place, context, fold, &encoder)
         try land(context)
         Failpoint.truncateApplied.pass()
-    }
-
-    // MARK: Sending
-
-    private func expectation(_ operation: String, _ context: Context, rows: Int?) -> PostgresClient.Expectation {
-        PostgresClient.Expectation(operation: operation, table: context.table, rows: rows)
-    }
-
-    /// How many rows an action must find; nil where none may be there.
-    private static func wanted(_ action: PostgresAction, _ count: Int) -> Int? {
-        switch action {
-        case .update, .changeKey, .updateCopy, .deleteCopy, .markCopy: count
-        case .insert, .upsert, .delete, .mark, .clearMarked: nil
-        }
-    }
-
-    private static func operation(_ action: PostgresAction) -> String {
-        switch action {
-        case .insert: "insert"
-        case .upsert: "upsert"
-        case .update: "update"
-        case .delete: "delete"
-        case .mark: "mark as deleted"
-        case .changeKey: "change key"
-        case .clearMarked: "clear marked row"
-        case .updateCopy: "update by values"
-        case .deleteCopy: "delete by values"
-        case .markCopy: "mark by values"
-        }
-    }
-
-    private func statement(
-        _ action: PostgresAction,
-        _ source: PostgresSource,
-        _ context: Context
-    ) throws(PostgresWriteFailure) -> Statement {
-        let key = StatementKey(action: action, source: source)
-        let session = context.session
-        if let known = statements[key], known.generation == session.generation { return known }
-        if statements.count >= PostgresTableWriter.statementLimit { try forgetStatements(context) }
-        let text = sql.sql(action, from: source, staging: staging)
-        let made = try prepare(session.nextName(), text, sql.fields(action), "prepare statement", context)
-        statements[key] = made
-        return made
-    }
-
-    private func prepare(
-        _ name: String,
-        _ text: String,
-        _ fields: [PostgresField],
-        _ operation: String,
-        _ context: Context
-    ) throws(PostgresWriteFailure) -> Statement {
-        let session = context.session
-        try context.session.fly(operation, schema.ref) { () throws(PostgresError) in
-            try session.client.flyPrepare(name, text, expectation(operation, context, rows: nil))
-        }
-        return Statement(name: name, wires: sql.wires(fields), generation: session.generation)
-    }
-
-    private func forgetStatements(_ context: Context) throws(PostgresWriteFailure) {
-        let old = statements.values.filter { $0.generation == context.session.generation }
-        statements.removeAll()
-        try context.session.fly("forget statements", schema.ref) { () throws(PostgresError) in
-            for statement in old {
-                try context.session.client.fly(
-                    "DEALLOCATE \(statement.name)",
-                    expectation("forget statements", context, rows: nil)
-                )
-            }
-        }
-    }
-
-    private func flyRow(
-        _ action: PostgresAction,
-        _ place: Int,
-        _ context: Context,
-        _ fold: FoldIndex,
-        _ encoder: inout PostgresEncoder
-    ) throws(PostgresWriteFailure) {
-        let statement = try statement(action, .row, context)
-        let operation = PostgresTableWriter.operation(action)
-        let wanted = PostgresTableWriter.wanted(action, 1)
-        try send(statement, operation, wanted, place, context, fold, &encoder)
-    }
-
-    /// Sends one row as parameters.
-    private func send(
-        _ statement: Statement,
-        _ operation: String,
-        _ wanted: Int?,
-        _ place: Int,
-        _ context: Context,
-        _ fold: FoldIndex,
-        _ encoder: inout PostgresEncoder
-    ) throws(PostgresWriteFailure) {
-        let item = fold.items[place]
-        let change = context.batch.change(Int(item.change))
-        encoder.buffer.reset()
-        starts.removeAll(keepingCapacity: true)
-        for wire in statement.wires {
-            starts.append(encoder.buffer.count)
-            encoder.append(wire, change, new: fold.cell(item, Int(wire.source), in: context.batch), context.batch)
-        }
-        try flyValues(statement, operation, wanted, hasLengths: true, context, &encoder)
-    }
-
-    /// Sends rows as one array a field.
-    private func flyArrays(
-        _ action: PostgresAction,
-        _ places: [Int],
-        _ context: Context,
-        _ fold: FoldIndex,
-        _ encoder: inout PostgresEncoder
-    ) throws(PostgresWriteFailure) {
-        let statement = try statement(action, .arrays, context)
-        encoder.buffer.reset()
-        starts.removeAll(keepingCapacity: true)
-        for wire in statement.wires {
-            starts.append(encoder.buffer.count)
-            encoder.beginArray(of: wire.oid, count: places.count)
-            for place in places {
-                let item = fold.items[place]
-                let change = context.batch.change(Int(item.change))
-                encoder.append(wire, change, new: fold.cell(item, Int(wire.source), in: context.batch), context.batch)
-            }
-        }
-        let operation = PostgresTableWriter.operation(action)
-        let wanted = PostgresTableWriter.wanted(action, places.count)
-        try flyValues(statement, operation, wanted, hasLengths: false, context, &encoder)
-    }
-
-    /// Sends the execution of a statement whose parameters lie in the encoder's buffer.
-    ///
-    /// Each begins with its own length where `hasLengths` says so, -1 for NULL.
-    private func flyValues(
-        _ statement: Statement,
-        _ operation: String,
-        _ wanted: Int?,
-        hasLengths: Bool,
-        _ context: Context,
-        _ encoder: inout PostgresEncoder
-    ) throws(PostgresWriteFailure) {
-        try checkForm(encoder, operation)
-        encoder.buffer.parameters(startingAt: starts, hasLengths: hasLengths, &values, &lengths)
-        let client = context.session.client
-        try context.session.fly(operation, schema.ref) { () throws(PostgresError) in
-            try client.flyExecute(
-                statement.name,
-                values: values,
-                lengths: lengths,
-                formats: statement.formats,
-                expectation(operation, context, rows: wanted)
-            )
-        }
-        if client.commandsInFlight >= PostgresTableWriter.mostInFlight { try land(context) }
-    }
-
-    private func checkForm(_ encoder: borrowing PostgresEncoder, _ operation: String) throws(PostgresWriteFailure) {
-        guard encoder.hasWrongForm else { return }
-        throw PostgresWriteFailure(kind: .wrongForm, operation: operation, table: schema.ref)
-    }
-
-    private func land(_ context: Context) throws(PostgresWriteFailure) {
-        try context.session.land { context.batch.tables[Int($0)].ref }
-    }
-
-    // MARK: COPY
-
-    /// Encodes rows and sends them slice by slice; the last slice stays in the buffer.
-    private typealias Rows = (inout PostgresEncoder, UnsafeBufferPointer<PostgresWire>) throws(PostgresError) -> Int
-
-    /// Copies all the table's changes, which are inserts, straight into it.
-    private func copyAll(
-        _ form: PostgresLayout.DirectCopy,
-        _ context: Context,
-        _ encoder: inout PostgresEncoder
-    ) throws(PostgresWriteFailure) {
-        let batch = context.batch
-        // The chain is walked again only for a row that was refused.
-        func change(_ row: Int) -> Int? {
-            var index = batch.firstChange(ofTable: context.table)
-            for _ in 1..<row where index != .max { index = batch.change(Int(index)).nextOfTable }
-            return index == .max ? nil : Int(index)
-        }
-        try copy(form, context, &encoder, change) { (encoder, wires) throws(PostgresError) in
-            var count = 0
-            var index = batch.firstChange(ofTable: context.table)
-            while index != .max {
-                let change = batch.change(Int(index))
-                encoder.appendRow(form, wires, change, batch) { batch.newCell(change, $0) }
-                try self.sendSlice(&encoder, context)
-                count += 1
-                index = change.nextOfTable
-            }
-            return count
-        }
-    }
-
-    private func encode(
-        _ places: [Int],
-        _ form: PostgresLayout.DirectCopy,
-        _ wires: UnsafeBufferPointer<PostgresWire>,
-        _ context: Context,
-        _ fold: FoldIndex,
-        _ encoder: inout PostgresEncoder
-    ) throws(PostgresError) -> Int {
-        let batch = context.batch
-        for place in places {
-            let item = fold.items[place]
-            encoder.appendRow(form, wires, batch.change(Int(item.change)), batch) { fold.cell(item, $0, in: batch) }
-            try sendSlice(&encoder, context)
-        }
-        return places.count
-    }
-
-    private func sendSlice(_ encoder: inout PostgresEncoder, _ context: Context) throws(PostgresError) {
-        guard encoder.buffer.count >= PostgresTableWriter.slice else { return }
-        try context.session.client.sendCopyData(encoder.buffer.bytes)
-        encoder.buffer.reset()
-    }
-
-    /// Copies rows straight into the table; `change` tells a row's place in the batch by its number from 1.
-    private func copy(
-        _ form: PostgresLayout.DirectCopy,
-        _ context: Context,
-        _ encoder: inout PostgresEncoder,
-        _ change: (Int) -> Int?,
-        _ rows: Rows
-    ) throws(PostgresWriteFailure) {
-        let copy = sql.directCopy(form)
-        let (sent, counts): (Int, [Int?])
-        do throws(PostgresWriteFailure) {
-            (sent, counts) = try run([copy], "copy", form, wholeRow, context, &encoder, isDirectCopy: true, rows)
-        } catch {
-            var error = error
-            if case .server(let answer) = error.kind, let row = answer.copiedRow, row > 0 { error.change = change(row) }
-            throw error
-        }
-        let loaded = counts.first ?? nil
-        // A trigger of the target may leave rows out where it fires; else what was sent is there.
-        guard context.session.isReplica, let loaded, loaded != sent else { return }
-        let error = PostgresError(.lost, "\(sent) rows were copied, \(loaded) arrived")
-        throw PostgresWriteFailure(kind: .server(error), operation: "copy", table: schema.ref, isDirectCopy: true)
-    }
-
-    /// Copies rows into the staging table and applies them from there.
-    private func stage(
-        _ action: PostgresAction,
-        _ places: [Int],
-        _ context: Context,
-        _ fold: FoldIndex,
-        _ encoder: inout PostgresEncoder
-    ) throws(PostgresWriteFailure) {
-        context.session.stages()
-        let statements = [
-            sql.createStaging(staging), sql.copyStaging(action, staging),
-            sql.sql(action, from: .staging, staging: staging), "TRUNCATE pg_temp.\(staging)",
-        ]
-        let operation = PostgresTableWriter.operation(action)
-        let wires = sql.wires(sql.fields(action))
-        let (_, counts) = try run(statements, operation, .binary, wires, context, &encoder, isDirectCopy: false) {
-            (encoder, wires) throws(PostgresError) in
-            try self.encode(places, .binary, wires, context, fold, &encoder)
-        }
-        guard let wanted = PostgresTableWriter.wanted(action, places.count) else { return }
-        if counts.count < 3 || counts[2] != wanted {
-            throw PostgresWriteFailure(kind: .missingRow, operation: operation, table: schema.ref)
-        }
-    }
-
-    /// Runs statements of which one is a COPY.
-    ///
-    /// - Returns: how many rows were sent, and how many each statement affected.
-    private func run(
-        _ statements: [String],
-        _ operation: String,
-        _ form: PostgresLayout.DirectCopy,
-        _ wires: [PostgresWire],
-        _ context: Context,
-        _ encoder: inout PostgresEncoder,
-        isDirectCopy: Bool,
-        _ rows: Rows
-    ) throws(PostgresWriteFailure) -> (sent: Int, counts: [Int?]) {
-        try land(context)
-        let client = context.session.client
-        let prologue = context.session.takePrologue()
-        var sent = 0
-        do throws(PostgresError) {
-            let counts = try client.copy((prologue + statements).joined(separator: ";")) { () throws(PostgresError) in
-                encoder.buffer.reset()
-                if form == .binary { encoder.beginCopy() }
-                sent = try wires.withUnsafeBufferPointer { (wires) throws(PostgresError) in try rows(&encoder, wires) }
-                if form == .binary { encoder.endCopy() }
-                // The session is given up: COPY has no way back from here but an error, which this is.
-                if encoder.hasWrongForm { throw PostgresError(.lost, "value in an unexpected form") }
-                try client.sendCopyData(encoder.buffer.bytes)
-            }
-            return (sent, Array(counts.dropFirst(prologue.count)))
-        } catch {
-            try checkForm(encoder, operation)
-            throw PostgresWriteFailure(
-                kind: .server(error),
-                operation: operation,
-                table: schema.ref,
-                isDirectCopy: isDirectCopy
-            )
-        }
-    }
-}
-
-extension PostgresSession {
-    /// Sends commands, behind what begins the transaction.
-    func fly(
-        _ operation: String,
-        _ table: TableRef? = nil,
-        _ body: () throws(PostgresError) -> Void
-    ) throws(PostgresWriteFailure) {
-        try PostgresWriteFailure.catching(operation, table) { () throws(PostgresError) in
-            try flyPrologue()
-            try body()
-        }
-    }
-
-    /// Reads the results of everything in flight.
-    ///
-    /// - Parameter table: the name of a table by its index in the batch.
-    /// - Throws: ``PostgresWriteFailure`` with the first error, or the first command that found too few rows.
-    func land(_ table: (UInt32) -> TableRef?) throws(PostgresWriteFailure) {
-        let mismatch: PostgresClient.Expectation?
-        do throws(PostgresClient.FlightError) {
-            mismatch = try client.land()
-        } catch {
-            throw PostgresWriteFailure(
-                kind: .server(error.error),
-                operation: error.expectation?.operation ?? "write",
-                table: error.expectation?.table.flatMap(table)
-            )
-        }
-        guard let mismatch else { return }
-        throw PostgresWriteFailure(
-            kind: .missingRow,
-            operation: mismatch.operation,
-            table: mismatch.table.flatMap(table)
-        )
     }
 }
