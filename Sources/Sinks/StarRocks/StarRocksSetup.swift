@@ -165,13 +165,7 @@ struct StarRocksSetup {
             return result
         }
         if let owner = catalog.owners[Array(table.sinkName.utf8)] {
-            result.mistakes.append(
-                TableDifference(
-                    table: table.ref,
-                    cause: "table \"\(table.sinkName)\" belongs to pipeline \"\(owner)\"",
-                    remedy: "set SINK_TABLE_NAME or SINK_DATABASE to another one"
-                )
-            )
+            result.mistakes.append(.owned(table, by: owner, settings: "SINK_TABLE_NAME or SINK_DATABASE"))
             return result
         }
         guard let there = catalog[table.sinkName] else {
