@@ -90,10 +90,10 @@ extension Integration {
             try rig.rig.start(workload)
             let watch = try rig.watch(workload.tableNames)
             var random = SeededRandom(seed: Effort.seed)
-            for round in 0..<7 {
+            for round in 0..<6 {
                 if !rig.daemon.isRunning { try rig.daemon.start() }
                 sleepThread(.milliseconds(Int.random(in: 200...1_500, using: &random)))
-                switch round % 7 {
+                switch round {
                 case 1, 4: try rig.target.restart(killed: true)
                 case 3: try rig.rig.server.restart(.immediate)
                 case 5:

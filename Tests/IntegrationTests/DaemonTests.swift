@@ -10,7 +10,7 @@ extension Integration {
             let workload = try rig.workload { $0.largeEvery = 40 }
             defer { try? workload.close() }
             try rig.start(workload)
-            for _ in 0..<6 {
+            for _ in 0..<4 {
                 sleepThread(.milliseconds(500))
                 try rig.stopDaemon()
                 let stored = try #require(try storedPosition(rig.file))

@@ -78,7 +78,7 @@ extension Integration {
             defer { try? workload.close() }
             try rig.rig.start(workload)
             var random = SeededRandom(seed: Effort.seed)
-            for round in 0..<7 {
+            for round in 0..<6 {
                 if !rig.daemon.isRunning {
                     let failpoint = ["load-announced", "load-sent", "before-sink-commit", nil].randomElement(
                         using: &random
@@ -86,7 +86,7 @@ extension Integration {
                     try rig.daemon.start(failpoint: (failpoint ?? nil).map { "\($0)@\(round % 3 + 1)" })
                 }
                 sleepThread(.milliseconds(Int.random(in: 200...1_500, using: &random)))
-                switch round % 7 {
+                switch round {
                 case 1, 4: try rig.target.restart(killed: true)
                 case 3: try rig.rig.server.restart(.immediate)
                 case 5:

@@ -18,17 +18,22 @@ public func sleepThread(_ duration: Duration) {
     while nanosleep(&time, &rest) != 0, errno == EINTR { time = rest }
 }
 
-/// Asks again every `interval` until `condition` holds or the time is over; false when it never held.
+/// Asks again and again until `condition` holds or the time is over; false when it never held.
+///
+/// The pauses grow from `interval` to 150 ms: most questions are connections of their own, and keep the machine from what is
+/// waited for.
 public func eventually(
     within timeout: Duration,
     every interval: Duration = .milliseconds(10),
     _ condition: () throws -> Bool
 ) rethrows -> Bool {
     let deadline = ContinuousClock.now + timeout
+    var pause = interval
     while true {
         if try condition() { return true }
         if ContinuousClock.now >= deadline { return false }
-        sleepThread(interval)
+        sleepThread(pause)
+        pause = max(interval, min(pause * 1.5, .milliseconds(150)))
     }
 }
 
