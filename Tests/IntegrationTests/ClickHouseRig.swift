@@ -15,9 +15,10 @@ final class ClickHouseRig: Sendable {
     /// - Parameters:
     ///   - environment: for the daemon.
     ///   - database: made before the daemon looks for it.
+    ///   - grants: what the user may do at the target; nil for anything.
     /// - Throws: what keeps a server from starting.
-    init(_ environment: [String: String] = [:], database: String = "copy") throws {
-        target = try ClickHouseServer.started()
+    init(_ environment: [String: String] = [:], database: String = "copy", grants: [String]? = nil) throws {
+        target = try ClickHouseServer.started(grants: grants)
         self.database = database
         try target.query("CREATE DATABASE IF NOT EXISTS \(ClickHouseClient.quote(database))")
         var all = [

@@ -7,7 +7,7 @@ extension Integration {
         /// Failpoints that lie before the stream: each needs a pipeline that begins anew.
         static let copying = ["slot-created", "copy-part-written", "copy-rows-written", "copy-finished"]
 
-        @Test("at random moments and at every failpoint, 30 times, loses and repeats nothing")
+        @Test("at random moments and at every failpoint, 20 times, loses and repeats nothing")
         func streamSurvives() throws {
             let rig = try Rig(["SINK_BATCH_BYTES": "65536", "SINK_MEMORY_LIMIT_MB": "4"])
             var options = WorkloadOptions(seed: Effort.seed)
@@ -23,8 +23,8 @@ extension Integration {
             var random = SeededRandom(seed: Effort.seed)
             var atFailpoints = StreamKills(wanted: 2)
             var kills = 0
-            while kills < 30 || !atFailpoints.pending.isEmpty && kills < 100 {
-                if !atFailpoints.pending.isEmpty && (kills % 2 == 0 || kills >= 30) {
+            while kills < 20 || !atFailpoints.pending.isEmpty && kills < 100 {
+                if !atFailpoints.pending.isEmpty && (kills % 2 == 0 || kills >= 20) {
                     try atFailpoints.kill(rig, using: &random)
                 } else {
                     try rig.daemon.start()
@@ -45,7 +45,7 @@ extension Integration {
         }
 
         @Test(
-            "during the copy, three times at each of its failpoints, begins it anew and loses nothing",
+            "during the copy, twice at each of its failpoints, begins it anew and loses nothing",
             arguments: copying
         )
         func copySurvives(failpoint: String) throws {
@@ -58,7 +58,7 @@ extension Integration {
             rig.daemon.setEnvironment("SOURCE_TABLES", workload.tableNames.joined(separator: ","))
             try workload.start()
             defer { try? workload.close() }
-            for round in 0..<3 {
+            for round in 0..<2 {
                 // The copy is over once it is finished: every round of that failpoint begins with nothing.
                 if failpoint == "copy-finished" || failpoint == "slot-created" { try Self.forgetPipeline(rig) }
                 let pass = failpoint == "copy-part-written" ? 1 + round % 3 : 1

@@ -73,7 +73,7 @@ private final class PostgresTarget: ConformanceTarget {
 
     var traits: ConformanceTraits {
         var traits = ConformanceTraits()
-        traits.randomUnits = 60
+        traits.randomUnits = 25
         return traits
     }
 

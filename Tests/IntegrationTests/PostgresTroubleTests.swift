@@ -17,8 +17,8 @@ extension Integration {
             defer { try? workload.close() }
             var random = SeededRandom(seed: Effort.seed)
             var atFailpoints = StreamKills(wanted: 1)
-            for kill in 0..<60 where kill < 20 || !atFailpoints.pending.isEmpty {
-                if !atFailpoints.pending.isEmpty && (kill % 2 == 0 || kill >= 20) {
+            for kill in 0..<60 where kill < 14 || !atFailpoints.pending.isEmpty {
+                if !atFailpoints.pending.isEmpty && (kill % 2 == 0 || kill >= 14) {
                     try atFailpoints.kill(rig.rig, using: &random)
                 } else {
                     try rig.daemon.start()

@@ -17,9 +17,11 @@ extension Integration {
 
         static let cases = [
             Case(name: "hard deletes", environment: [:]),
-            Case(name: "hard deletes, audit columns", environment: ["SINK_AUDIT_COLUMNS": "true"]),
             Case(name: "soft deletes", environment: ["SINK_DELETE_MODE": "soft"]),
-            Case(name: "small parts", environment: ["SINK_BATCH_BYTES": "65536", "SINK_MEMORY_LIMIT_MB": "4"]),
+            Case(
+                name: "audit columns, small parts",
+                environment: ["SINK_AUDIT_COLUMNS": "true", "SINK_BATCH_BYTES": "65536", "SINK_MEMORY_LIMIT_MB": "4"]
+            ),
             Case(name: "TRUNCATE", environment: ["SINK_POSTGRES_TRUNCATE": "truncate"], isSnapshotSafe: false),
             Case(name: "constraints and triggers at the target", environment: [:], hasTraps: true),
             Case(

@@ -15,9 +15,15 @@ final class Rig: Sendable {
     ///   - environment: added to SOURCE_URL, SINK_URL and LOG_LEVEL=debug.
     ///   - settings: of the server.
     ///   - version: of the server; nil for the default one.
+    ///   - isOwnSystem: whether it has a system identifier of its own.
     /// - Throws: what keeps the server from starting.
-    init(_ environment: [String: String] = [:], settings: [String: String] = [:], version: Int? = nil) throws {
-        server = try PostgresServer.started(version: version, settings: settings)
+    init(
+        _ environment: [String: String] = [:],
+        settings: [String: String] = [:],
+        version: Int? = nil,
+        isOwnSystem: Bool = false
+    ) throws {
+        server = try PostgresServer.started(version: version, settings: settings, isOwnSystem: isOwnSystem)
         directory = try makeTemporaryDirectory("dbmazz-test")
         file = directory + "/sink.db"
         var all = [

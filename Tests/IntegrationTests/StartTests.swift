@@ -188,7 +188,7 @@ extension Integration {
             try rig.startStreaming()
             try rig.awaitIDs([1, 2, 3])
             try rig.stopDaemon()
-            let other = try Rig(["SINK_PIPELINE": "shop", "SINK_URL": rig.file])
+            let other = try Rig(["SINK_PIPELINE": "shop", "SINK_URL": rig.file], isOwnSystem: true)
             try other.makeTable(rows: 9)
             let mine = try #require(try rig.source("SELECT system_identifier FROM pg_control_system()"))
             let theirs = try #require(try other.source("SELECT system_identifier FROM pg_control_system()"))

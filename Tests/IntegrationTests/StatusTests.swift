@@ -272,8 +272,5 @@ extension Integration {
 
 /// The checkout that these tests were built from.
 enum Repository {
-    static func path(_ name: String) -> String {
-        let tests = realpath(#filePath, nil).map { String(cString: $0) } ?? #filePath
-        return tests.split(separator: "/").dropLast(3).map { "/\($0)" }.joined() + "/" + name
-    }
+    static func path(_ name: String) -> String { repositoryPath + "/" + name }
 }

@@ -10,14 +10,18 @@ public final class ClickHouseServer: PythonServer, Sendable {
     public let process: ServerProcess
 
     /// Prepares a server; `start()` starts it.
-    public init() throws {
+    ///
+    /// - Parameter grants: the privileges of its one user, as `GRANT SELECT ON shop.*`; nil for all of them.
+    /// - Throws: `HarnessError` where there is no place for its files.
+    public init(grants: [String]? = nil) throws {
         port = try freePort()
         process = try ServerProcess("ClickHouse", prefix: "dbmazz-ch")
+        if let grants { try writeText(grants.joined(separator: "\n"), to: process.directory + "/grants") }
     }
 
     /// A server that runs.
-    public static func started() throws -> ClickHouseServer {
-        let server = try ClickHouseServer()
+    public static func started(grants: [String]? = nil) throws -> ClickHouseServer {
+        let server = try ClickHouseServer(grants: grants)
         try server.start()
         return server
     }

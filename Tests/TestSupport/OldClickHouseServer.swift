@@ -20,8 +20,8 @@ public final class OldClickHouseServer: Sendable {
         port = try freePort()
         directory = try makeTemporaryDirectory("dbmazz-oldch")
         let (port, directory) = (port, directory)
-        try Self.write(directory + "/config.xml", Self.configuration(directory, port, try freePort()))
-        try Self.write(directory + "/users.xml", Self.users)
+        try writeText(Self.configuration(directory, port, try freePort()), to: directory + "/config.xml")
+        try writeText(Self.users, to: directory + "/users.xml")
         var (program, arguments) = (executable, ["--config-file=\(directory)/config.xml"])
         if geteuid() == 0 {
             guard let entry = getpwnam("postgres") else {
@@ -59,14 +59,6 @@ public final class OldClickHouseServer: Sendable {
     /// Runs a statement.
     @discardableResult
     public func query(_ sql: String) throws -> [[String?]] { try ClickHouseClient(port: port).query(sql) }
-
-    private static func write(_ path: String, _ text: String) throws {
-        let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-        guard file >= 0 else { throw HarnessError("cannot open \(path): errno \(errno)") }
-        defer { close(file) }
-        let bytes = Array(text.utf8)
-        guard Glibc.write(file, bytes, bytes.count) == bytes.count else { throw HarnessError("cannot write \(path)") }
-    }
 
     private static func configuration(_ directory: String, _ http: Int, _ native: Int) -> String {
         """

@@ -117,7 +117,6 @@ extension PythonServer {
             arguments: [repositoryPath + "/Tests/Tools/" + program] + arguments,
             environment: [
                 "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": directory, "DBMAZZ_FRONT_WITH_PARENT": "1",
-                "PYTHONDONTWRITEBYTECODE": "1",
             ],
             standardOutput: outputPath,
             standardError: outputPath,
@@ -139,7 +138,7 @@ extension PythonServer {
 }
 
 /// The checkout that these tests were built from.
-let repositoryPath: String = {
+public let repositoryPath: String = {
     let file = realpath(#filePath, nil).map { String(cString: $0) } ?? #filePath
     return file.split(separator: "/").dropLast(3).map { "/\($0)" }.joined()
 }()

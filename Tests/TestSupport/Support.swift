@@ -37,6 +37,15 @@ public func eventually(
     }
 }
 
+/// Writes a text to a file, in the place or behind what is there.
+func writeText(_ text: String, to path: String, appending: Bool = false) throws {
+    let file = open(path, O_WRONLY | O_CREAT | (appending ? O_APPEND : O_TRUNC) | O_CLOEXEC, 0o644)
+    guard file >= 0 else { throw HarnessError("cannot open \(path): errno \(errno)") }
+    defer { close(file) }
+    let bytes = Array(text.utf8)
+    guard write(file, bytes, bytes.count) == bytes.count else { throw HarnessError("cannot write \(path)") }
+}
+
 /// The value of an environment variable of the test process.
 public func environmentVariable(_ name: String) -> String? {
     getenv(name).map { String(cString: $0) }

@@ -12,6 +12,8 @@ X-ClickHouse-* that it does not know are refused. A client that goes away does n
     GET  /_log     all requests as JSON lines
     POST /_reset   forgets faults, users, log and numbers; the tables stay
 
+A file DATADIR/grants has the privileges of the engine's one user, a GRANT a line; without it the user may do anything.
+
 What a test itself asks carries the header X-Aside: no fault, no user and no log concerns it.
 """
 import base64
@@ -30,7 +32,6 @@ import time
 import urllib.parse
 import uuid
 
-sys.dont_write_bytecode = True
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from clickhouse_engine import (
@@ -50,13 +51,21 @@ class Front:
     """What all connections share."""
 
     def __init__(self, directory):
-        self.engine = Engine(os.path.join(directory, "engine"))
+        self.engine = Engine(os.path.join(directory, "engine"), self.grants(directory))
         self.log = Log(os.path.join(directory, "requests.jsonl"))
         self.faults = Faults()
         self.lock = threading.Lock()
         self.running = {}
         self.users = {"default": ""}
         self.asides = 0
+
+    @staticmethod
+    def grants(directory):
+        try:
+            with open(os.path.join(directory, "grants")) as lines:
+                return [line.strip() for line in lines if line.strip()]
+        except FileNotFoundError:
+            return None
 
     def aside(self):
         with self.lock:

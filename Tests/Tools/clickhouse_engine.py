@@ -4,6 +4,7 @@ import os
 import re
 import threading
 import time
+from xml.sax.saxutils import escape
 
 from chdb import session
 
@@ -143,10 +144,11 @@ class Statement:
 class Engine:
     """The one engine: statements run one after the other, which is this front's limit and not ClickHouse's."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, grants=None):
         os.makedirs(directory, exist_ok=True)
         self.lock = threading.Lock()
-        self.session = session.Session(directory)
+        path = directory if grants is None else f"{directory}?config-file={self.configure(directory, grants)}"
+        self.session = session.Session(path)
         self.query("CREATE DATABASE IF NOT EXISTS default")
         self.version = self.query("SELECT version()").decode().strip()
         rows = json.loads(self.query("SELECT name, value, changed FROM system.settings", "JSONCompact"))["data"]
@@ -154,6 +156,23 @@ class Engine:
         self.settings = {name: value if changed else None for name, value, changed in rows}
         self.current, self.database, self.rows = {}, None, 0
         self.inserted()
+
+    @staticmethod
+    def configure(directory, grants):
+        """Writes a configuration whose one user, who runs every statement, has these privileges and no others."""
+        users, config = directory + "-users.xml", directory + "-config.xml"
+        queries = "".join(f"<query>{escape(grant)}</query>" for grant in grants)
+        with open(users, "w") as out:
+            out.write(
+                "<clickhouse><profiles><default/></profiles><quotas><default/></quotas><users><default><password/>"
+                "<networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>"
+                f"<grants>{queries}</grants></default></users></clickhouse>"
+            )
+        with open(config, "w") as out:
+            out.write(
+                f"<clickhouse><user_directories><users_xml><path>{users}</path></users_xml></user_directories></clickhouse>"
+            )
+        return config
 
     def query(self, text, form="TabSeparated"):
         try:
