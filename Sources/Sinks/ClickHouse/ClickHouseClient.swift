@@ -51,12 +51,11 @@ final class ClickHouseClient {
         deadline: ContinuousClock.Instant? = nil
     ) throws(SinkError) -> [UInt8] {
         let deadline = min(deadline ?? .now + ClickHouseClient.patience, limit ?? .now + ClickHouseClient.patience)
-        let settings = [("wait_end_of_query", "1")]
         do throws(SinkError) {
-            return try post(query, settings, operation: operation, table: table, deadline: deadline)
+            return try post(query, operation: operation, table: table, deadline: deadline)
         } catch {
             guard error.kind == .retriable, error.pause == .zero, ContinuousClock.now < deadline else { throw error }
-            return try post(query, settings, operation: operation, table: table, deadline: deadline)
+            return try post(query, operation: operation, table: table, deadline: deadline)
         }
     }
 
@@ -70,7 +69,7 @@ final class ClickHouseClient {
     /// Sends a statement as the body.
     private func post(
         _ query: String,
-        _ settings: [(String, String)],
+        _ settings: [(String, String)] = [],
         operation: String,
         table: TableRef? = nil,
         lsn: LSN? = nil,
@@ -163,10 +162,8 @@ final class ClickHouseClient {
 
     private func settingsOfInsert(_ token: String) -> [(String, String)] {
         queries += 1
-        return [
-            ("query_id", "\(queryPrefix)\(getpid())-\(queries)"), ("wait_end_of_query", "1"),
-            ("insert_deduplication_token", token),
-        ] + insertSettings
+        let id = "\(queryPrefix)\(getpid())-\(queries)"
+        return [("query_id", id), ("insert_deduplication_token", token)] + insertSettings
     }
 
     /// An insert that went well has no answer.
@@ -206,8 +203,10 @@ final class ClickHouseClient {
 
     // MARK: Requests
 
+    /// A request whose answer comes when all of its work is done.
     private func request(_ settings: [(String, String)]) -> HTTPRequest {
-        let query = settings.map { "\($0.0)=\($0.1.percentEncoded)" }.joined(separator: "&")
+        let all = [("wait_end_of_query", "1")] + settings
+        let query = all.map { "\($0.0)=\($0.1.percentEncoded)" }.joined(separator: "&")
         return HTTPRequest(
             method: "POST",
             url: "\(config.url)/?database=\(config.database.percentEncoded)&\(query)",

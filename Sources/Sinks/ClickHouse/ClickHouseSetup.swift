@@ -119,9 +119,6 @@ struct ClickHouseSetup {
                 database: config.database
             )
         }
-        func difference(_ cause: String, _ remedy: String) -> TableDifference {
-            TableDifference(table: table.ref, cause: cause, remedy: remedy)
-        }
         result = Comparison(layout: wanted())
         result.mistakes = mistakes(table)
         let forget =

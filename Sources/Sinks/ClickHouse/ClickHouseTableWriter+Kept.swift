@@ -2,6 +2,9 @@ internal import CdcCore
 
 /// What changes do not carry: unchanged TOAST values, and all but the key of rows that are deleted softly.
 extension ClickHouseTableWriter {
+    private static let sliceSizes = 1...4096
+    private static let sliceBytes = 4 << 20
+
     /// Where the values are that an item does not carry.
     struct Lookup {
         /// The item before, by index; -1 for the target's row, -2 for none.

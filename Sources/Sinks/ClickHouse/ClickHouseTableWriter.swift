@@ -30,9 +30,6 @@ final class ClickHouseTableWriter {
     /// How many changes that do not carry their row are written at once; follows the size of the rows.
     var sliceSize = 64
 
-    static let sliceSizes = 1...4096
-    static let sliceBytes = 4 << 20
-
     /// What a call writes, and for whom.
     struct Context {
         let batch: CdcBatch

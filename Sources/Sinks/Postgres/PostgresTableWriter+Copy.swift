@@ -2,6 +2,9 @@ internal import CdcCore
 
 /// COPY, into the table or into the staging table that a set of changes is taken from.
 extension PostgresTableWriter {
+    /// Bytes of COPY that are handed to libpq at once.
+    private static let slice = 128 << 10
+
     /// Encodes rows and sends them slice by slice; the last slice stays in the buffer.
     typealias Rows = (inout PostgresEncoder, UnsafeBufferPointer<PostgresWire>) throws(PostgresError) -> Int
 
@@ -107,7 +110,7 @@ extension PostgresTableWriter {
     /// Runs statements of which one is a COPY.
     ///
     /// - Returns: how many rows were sent, and how many each statement affected.
-    func run(
+    private func run(
         _ statements: [String],
         _ operation: String,
         _ form: PostgresLayout.DirectCopy,

@@ -2,6 +2,11 @@ internal import CdcCore
 
 /// Statements with parameters, prepared once and sent without waiting for each answer.
 extension PostgresTableWriter {
+    /// Commands in flight after which their results are read, so that neither side's buffers fill up.
+    private static let mostInFlight = 256
+    /// Updates that differ in their unchanged columns each have a statement; beyond this many they begin anew.
+    private static let statementLimit = 128
+
     private func expectation(_ operation: String, _ context: Context, rows: Int?) -> PostgresClient.Expectation {
         PostgresClient.Expectation(operation: operation, table: context.table, rows: rows)
     }
@@ -29,7 +34,7 @@ extension PostgresTableWriter {
         }
     }
 
-    func statement(
+    private func statement(
         _ action: PostgresAction,
         _ source: PostgresSource,
         _ context: Context

@@ -87,7 +87,7 @@ final class PostgresTableWriter {
     private var deletes: [Int] = []
     private var updates: [Int] = []
     private var upserts: [Int] = []
-    var inserts: [Int] = []
+    private var inserts: [Int] = []
     private var partial: [UpdateShape: [Int]] = [:]
     private var shape: UpdateShape
     // Where the parameters of a statement begin, and what libpq is told of them; kept from row to row.
@@ -101,12 +101,6 @@ final class PostgresTableWriter {
     private static let mostInArrays = 5_000
     /// More rows than this are copied into a staging table instead of being sent one by one.
     private static let mostOneByOne = 64
-    /// Commands in flight after which their results are read, so that neither side's buffers fill up.
-    static let mostInFlight = 256
-    /// Bytes of COPY that are handed to libpq at once.
-    static let slice = 128 << 10
-    /// Updates that differ in their unchanged columns each have a statement; beyond this many they begin anew.
-    static let statementLimit = 128
 
     init(_ layout: PostgresLayout, config: PostgresConfig) {
         schema = layout.schema
@@ -223,7 +217,7 @@ final class PostgresTableWriter {
     private func unchanged(_ shape: UpdateShape) -> [Int] { layout.columns.indices.filter(shape.isUnchanged) }
 
     /// Applies one action to a set of rows, in the way that suits their number.
-    func run(
+    private func run(
         _ action: PostgresAction,
         _ places: [Int],
         _ context: Context,

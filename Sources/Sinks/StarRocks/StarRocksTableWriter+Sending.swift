@@ -1,7 +1,7 @@
 internal import CdcCore
 internal import HTTPClient
 
-/// Loads as they are sent, and rehearsals, which the server forgets.
+/// What goes to the server: loads, rehearsals, which it forgets, and truncates.
 extension StarRocksTableWriter {
     func send(_ load: StarRocksClient.Load, _ lsn: LSN?, _ context: Context) throws(SinkError) {
         let operation = "load"

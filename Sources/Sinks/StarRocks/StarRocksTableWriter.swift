@@ -16,7 +16,7 @@ final class StarRocksTableWriter {
     /// Whether the server takes a merge condition with a partial update.
     private let mergesPartialUpdates: Bool
     let body: BodyWriter
-    var rows: StarRocksRowEncoder
+    private var rows: StarRocksRowEncoder
     /// Copied rows of a table without a key, which have no other number.
     var copied: UInt64 = 0
     /// Whether a copy has begun here: else copied rows are dead letters of an earlier one.
@@ -258,7 +258,7 @@ final class StarRocksTableWriter {
 
     // MARK: Bodies
 
-    func send(
+    private func send(
         _ part: StarRocksSlice.Part,
         _ slice: StarRocksSlice,
         _ label: String,
@@ -379,7 +379,7 @@ final class StarRocksTableWriter {
         refused.append((change, error()))
     }
 
-    func refusal(_ problem: StarRocksEncoder.Problem, _ column: Int, _ version: RowVersion) -> SinkError {
+    private func refusal(_ problem: StarRocksEncoder.Problem, _ column: Int, _ version: RowVersion) -> SinkError {
         let source = layout.schema.columns[column]
         let name = "column \"\(source.name)\" (\(source.postgresType.name))"
         let type = layout.columns[column].type
