@@ -10,14 +10,11 @@ extension Integration {
         @Test("at random moments and at every failpoint, 20 times, loses and repeats nothing")
         func streamSurvives() throws {
             let rig = try Rig(["SINK_BATCH_BYTES": "65536", "SINK_MEMORY_LIMIT_MB": "4"])
-            var options = WorkloadOptions(seed: Effort.seed)
-            options.largeEvery = 40
-            options.largeRows = 1_000...4_000
-            options.truncateEvery = 40
-            options.thinkTime = .milliseconds(10)
-            let workload = Workload(server: rig.server, options: options)
-            try workload.createSchema()
-            rig.daemon.setEnvironment("SOURCE_TABLES", workload.tableNames.joined(separator: ","))
+            let workload = try rig.workload {
+                $0.largeEvery = 40
+                $0.largeRows = 1_000...4_000
+                $0.truncateEvery = 40
+            }
             try workload.start()
             defer { try? workload.close() }
             var random = SeededRandom(seed: Effort.seed)
@@ -50,12 +47,10 @@ extension Integration {
         )
         func copySurvives(failpoint: String) throws {
             let rig = try Rig(["SINK_BATCH_BYTES": "65536", "SINK_MEMORY_LIMIT_MB": "4"])
-            var options = WorkloadOptions(seed: Effort.seed)
-            options.seedRows = 200
-            options.thinkTime = .milliseconds(20)
-            let workload = Workload(server: rig.server, options: options)
-            try workload.createSchema()
-            rig.daemon.setEnvironment("SOURCE_TABLES", workload.tableNames.joined(separator: ","))
+            let workload = try rig.workload {
+                $0.seedRows = 200
+                $0.thinkTime = .milliseconds(20)
+            }
             try workload.start()
             defer { try? workload.close() }
             for round in 0..<2 {

@@ -154,14 +154,7 @@ extension Integration {
             let rig = watched.rig
             try rig.makeTable()
             let file = rig.directory + "/daemon.env"
-            func write(_ text: String) throws {
-                let descriptor = open(file, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
-                defer { close(descriptor) }
-                let bytes = Array(text.utf8)
-                guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count else {
-                    throw HarnessError("write \(file)")
-                }
-            }
+            func write(_ text: String) throws { try writeText(text, to: file, mode: 0o600) }
             rig.daemon.setArguments(["--env-file", file])
             try write("LOG_LEVEL=info\nSINK_BATCH_SIZE=1000\nSINK_DELETE_MODE=hard\n")
             try rig.startStreaming()

@@ -11,7 +11,6 @@ extension Integration {
                 $0.largeEvery = 40
                 $0.largeRows = 1_000...4_000
                 $0.truncateEvery = 40
-                $0.thinkTime = .milliseconds(10)
             }
             try workload.start()
             defer { try? workload.close() }

@@ -224,11 +224,7 @@ extension PostgresServer {
     func requirePassword(of role: String) throws {
         let path = dataDirectory + "/pg_hba.conf"
         let text = "host all \(role) 127.0.0.1/32 scram-sha-256\n" + (readText(path) ?? "")
-        let file = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC)
-        guard file >= 0 else { throw HarnessError("cannot open \(path): errno \(errno)") }
-        defer { close(file) }
-        let bytes = Array(text.utf8)
-        guard write(file, bytes, bytes.count) == bytes.count else { throw HarnessError("cannot write \(path)") }
+        try writeText(text, to: path)
         try connect().execute("SELECT pg_reload_conf()")
         sleepThread(.milliseconds(300))
     }

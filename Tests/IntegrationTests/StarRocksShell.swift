@@ -38,10 +38,7 @@ struct StarRocksShell {
 
     /// Writes a file that commands name without its folder.
     func file(_ name: String, _ text: String) throws {
-        let descriptor = open(directory + "/" + name, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
-        defer { close(descriptor) }
-        let bytes = Array(text.utf8)
-        #expect(write(descriptor, bytes, bytes.count) == bytes.count)
+        try writeText(text, to: directory + "/" + name)
     }
 
     /// Runs a command to its end.

@@ -106,9 +106,7 @@ extension Integration {
             #expect(eventually(within: .seconds(10)) { (try? self.status(address))?.slot.walStatus != nil })
             let file = rig.directory + "/metrics.txt"
             let metrics = try HTTPGet.get("/metrics", from: address).body
-            let descriptor = open(file, O_WRONLY | O_CREAT, 0o644)
-            _ = metrics.withCString { write(descriptor, $0, strlen($0)) }
-            close(descriptor)
+            try writeText(metrics, to: file)
             let output = try runProgram("/bin/sh", ["-c", "promtool check metrics <\(file)"])
             #expect(output == "", "\(output)")
             let checked = try runProgram(

@@ -15,7 +15,7 @@ public final class ClickHouseServer: PythonServer, Sendable {
     /// - Throws: `HarnessError` where there is no place for its files.
     public init(grants: [String]? = nil) throws {
         port = try freePort()
-        process = try ServerProcess("ClickHouse", prefix: "dbmazz-ch")
+        process = ServerProcess("ClickHouse", in: try ServerDirectory("dbmazz-ch"))
         if let grants { try writeText(grants.joined(separator: "\n"), to: process.directory + "/grants") }
     }
 
@@ -44,9 +44,6 @@ public final class ClickHouseServer: PythonServer, Sendable {
             (try? LoopbackHTTP.send("GET", "/ping", port: port))?.status == 200
         }
     }
-
-    /// Kills it and deletes its directory.
-    public func remove() { process.remove() }
 
     /// Runs a statement and returns its rows as text; no fault, user or log concerns it.
     @discardableResult

@@ -12,8 +12,6 @@ public final class MariaDBServer: ProcessServer, Sendable {
     /// Its certificates, if it speaks TLS.
     public let certificates: TestCertificates?
     private let settings: [String]
-    /// Stops the server and removes its directory when the test process dies without running its exit handlers.
-    private let guardian: ChildProcess
 
     /// Makes a server's data; `start()` starts it.
     ///
@@ -26,19 +24,13 @@ public final class MariaDBServer: ProcessServer, Sendable {
             throw HarnessError("no \(Self.program): scripts/install-dependencies tests installs it (mariadb-server)")
         }
         port = try freePort()
-        process = try ServerProcess("MariaDB", prefix: "dbmazz-maria")
-        let directory = process.directory
-        guardian = try ChildProcess(
-            executable: "/bin/sh",
-            arguments: ["-c", Self.guardianScript, "guardian", "\(getpid())", directory],
-            environment: ["PATH": "/usr/bin:/bin"]
+        let place = try ServerDirectory(
+            "dbmazz-maria",
+            user: "mysql",
+            leftBehind: #"pid=$(head -n 1 "$2/pid" 2>/dev/null) && kill -KILL "$pid"; sleep 1"#
         )
-        if geteuid() == 0 {
-            guard let entry = getpwnam("mysql") else {
-                throw HarnessError("MariaDB refuses root, and there is no user mysql to run it")
-            }
-            chown(directory, entry.pointee.pw_uid, entry.pointee.pw_gid)
-        }
+        process = ServerProcess("MariaDB", in: place)
+        let directory = place.path
         var all = [
             "datadir": directory + "/data", "bind-address": "127.0.0.1", "port": "\(port)",
             "socket": directory + "/s.sock", "pid-file": directory + "/pid", "log-error": directory + "/server.log",
@@ -57,7 +49,8 @@ public final class MariaDBServer: ProcessServer, Sendable {
         }
         all.merge(settings) { $1 }
         self.settings = ["--no-defaults"] + all.sorted { $0.key < $1.key }.map { "--\($0.key)=\($0.value)" }
-        let make = Self.asOrdinaryUser(
+        let make = asOrdinaryUser(
+            "mysql",
             "/usr/bin/mariadb-install-db",
             [
                 "--no-defaults", "--datadir=\(directory)/data", "--auth-root-authentication-method=normal",
@@ -81,7 +74,7 @@ public final class MariaDBServer: ProcessServer, Sendable {
 
     /// Starts it and waits until it answers.
     public func start(timeout: Duration) throws {
-        let command = Self.asOrdinaryUser(Self.program, settings)
+        let command = asOrdinaryUser("mysql", Self.program, settings)
         try process.start(timeout: timeout, every: .milliseconds(50), log: logTail) {
             try ChildProcess(
                 executable: command.executable,
@@ -136,14 +129,6 @@ public final class MariaDBServer: ProcessServer, Sendable {
         return try runProgram("/usr/bin/mariadb", place + (database.map { [$0] } ?? []))
     }
 
-    /// Kills the server and deletes its directory.
-    public func remove() {
-        killAndWait()
-        guardian.kill(SIGKILL)
-        guardian.waitForExit(timeout: .seconds(5))
-        process.remove()
-    }
-
     /// The last lines of the server's log.
     public func logTail() -> String {
         let all = (readText(directory + "/server.log") ?? "") + (readText(directory + "/output") ?? "")
@@ -151,21 +136,4 @@ public final class MariaDBServer: ProcessServer, Sendable {
     }
 
     private static let program = "/usr/sbin/mariadbd"
-
-    private static let guardianScript = """
-        trap '' TERM INT HUP
-        while kill -0 "$1" 2>/dev/null; do sleep 1; done
-        pid=$(head -n 1 "$2/pid" 2>/dev/null) && kill -KILL "$pid"
-        sleep 1
-        case "$2" in /tmp/dbmazz-maria-*) rm -rf -- "$2" ;; esac
-        """
-
-    private static func asOrdinaryUser(
-        _ executable: String,
-        _ arguments: [String]
-    ) -> (executable: String, arguments: [String]) {
-        guard geteuid() == 0 else { return (executable, arguments) }
-        let user = ["--reuid=mysql", "--regid=mysql", "--clear-groups", "--", executable]
-        return ("/usr/bin/setpriv", user + arguments)
-    }
 }

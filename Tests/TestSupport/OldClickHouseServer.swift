@@ -6,7 +6,7 @@ import Glibc
 public final class OldClickHouseServer: Sendable {
     /// The port of its HTTP interface.
     public let port: Int
-    private let directory: String
+    private let place: ServerDirectory
     private let process: ChildProcess
 
     /// Starts it and waits until it answers.
@@ -18,22 +18,14 @@ public final class OldClickHouseServer: Sendable {
             throw HarnessError("no \(executable): run scripts/install-clickhouse")
         }
         port = try freePort()
-        directory = try makeTemporaryDirectory("dbmazz-oldch")
-        let (port, directory) = (port, directory)
+        place = try ServerDirectory("dbmazz-oldch", user: "postgres")
+        let (port, directory) = (port, place.path)
         try writeText(Self.configuration(directory, port, try freePort()), to: directory + "/config.xml")
         try writeText(Self.users, to: directory + "/users.xml")
-        var (program, arguments) = (executable, ["--config-file=\(directory)/config.xml"])
-        if geteuid() == 0 {
-            guard let entry = getpwnam("postgres") else {
-                throw HarnessError("there is no user postgres to run an old ClickHouse under")
-            }
-            chown(directory, entry.pointee.pw_uid, entry.pointee.pw_gid)
-            arguments = ["--reuid=postgres", "--regid=postgres", "--clear-groups", "--", program] + arguments
-            program = "/usr/bin/setpriv"
-        }
+        let command = asOrdinaryUser("postgres", executable, ["--config-file=\(directory)/config.xml"])
         let child = try ChildProcess(
-            executable: program,
-            arguments: arguments,
+            executable: command.executable,
+            arguments: command.arguments,
             environment: ["PATH": "/usr/bin:/bin:/usr/sbin", "LC_ALL": "C"],
             standardOutput: directory + "/output.log",
             standardError: directory + "/output.log"
@@ -50,7 +42,7 @@ public final class OldClickHouseServer: Sendable {
     deinit {
         process.kill(SIGKILL)
         process.waitForExit(timeout: .seconds(5))
-        removeTree(directory)
+        place.remove()
     }
 
     /// `SINK_URL`.

@@ -29,9 +29,7 @@ public final class PostgresServer: Sendable {
     /// The major version, for example 15.
     public let majorVersion: Int
     private let process = Mutex<ChildProcess?>(nil)
-    private let exitAction = Mutex<Int?>(nil)
-    /// Stops the server and removes its directory when the test process dies without running its exit handlers.
-    private let guardian: ChildProcess
+    private let place: ServerDirectory
 
     /// Makes a cluster; `start()` starts it.
     ///
@@ -53,16 +51,15 @@ public final class PostgresServer: Sendable {
         let bin = try binDirectory ?? primary?.binDirectory ?? Self.findBinaries()
         self.binDirectory = bin
         port = try freePort()
-        let place = try ServerDirectory()
-        directory = place.directory
-        guardian = place.guardian
-        exitAction.withLock { $0 = place.exitAction }
+        place = try Self.makeDirectory()
+        directory = place.path
         dataDirectory = directory + "/data"
         logFile = directory + "/server.log"
         let version = try runProgram(bin + "/postgres", ["--version"])
         majorVersion = Self.firstNumber(in: version)
         if let primary {
-            let copy = Self.asOrdinaryUser(
+            let copy = asOrdinaryUser(
+                "postgres",
                 bin + "/pg_basebackup",
                 ["-d", primary.url(), "-D", dataDirectory, "-X", "stream", "-c", "fast", "--no-sync"]
             )
@@ -84,6 +81,7 @@ public final class PostgresServer: Sendable {
 
     private static func initdb(_ bin: String, _ directory: String) throws {
         let make = asOrdinaryUser(
+            "postgres",
             bin + "/initdb",
             ["-D", directory, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
         )
@@ -93,37 +91,22 @@ public final class PostgresServer: Sendable {
     /// A cluster of these binaries that was never started, made once for the process: a copy takes a tenth of initdb's time.
     private static func template(_ bin: String) throws -> String {
         try templates.withLock { templates in
-            if let made = templates[bin] { return made.directory + "/data" }
-            let template = try ServerDirectory()
-            try initdb(bin, template.directory + "/data")
+            if let made = templates[bin] { return made.path + "/data" }
+            let template = try makeDirectory()
+            try initdb(bin, template.path + "/data")
             templates[bin] = template
-            return template.directory + "/data"
+            return template.path + "/data"
         }
     }
 
     private static let templates = Mutex<[String: ServerDirectory]>([:])
 
-    /// A directory that goes with the process, however that ends.
-    private struct ServerDirectory {
-        let directory: String
-        let exitAction: Int
-        let guardian: ChildProcess
-
-        init() throws {
-            let directory = try makeTemporaryDirectory("dbmazz-pg")
-            self.directory = directory
-            guardian = try ChildProcess(
-                executable: "/bin/sh",
-                arguments: ["-c", guardianScript, "guardian", "\(getpid())", directory],
-                environment: ["PATH": "/usr/bin:/bin"]
-            )
-            exitAction = AtExit.add { removeTree(directory) }
-            guard geteuid() == 0 else { return }
-            guard let entry = getpwnam("postgres") else {
-                throw HarnessError("PostgreSQL refuses root, and there is no user postgres to run it")
-            }
-            chown(directory, entry.pointee.pw_uid, entry.pointee.pw_gid)
-        }
+    private static func makeDirectory() throws -> ServerDirectory {
+        try ServerDirectory(
+            "dbmazz-pg",
+            user: "postgres",
+            leftBehind: #"pid=$(head -n 1 "$2/data/postmaster.pid" 2>/dev/null) && kill -QUIT "$pid"; sleep 2"#
+        )
     }
 
     /// A cluster that already runs.
@@ -169,7 +152,7 @@ public final class PostgresServer: Sendable {
     /// Starts the server and waits until it accepts connections (crash recovery included).
     public func start(timeout: Duration = .seconds(60)) throws {
         guard !isRunning else { throw HarnessError("the server on port \(port) runs already") }
-        let command = Self.asOrdinaryUser(binDirectory + "/postgres", ["-D", dataDirectory])
+        let command = asOrdinaryUser("postgres", binDirectory + "/postgres", ["-D", dataDirectory])
         // SIGQUIT is the postmaster's immediate stop: it ends its own children too, which SIGKILL would not.
         let child = try ChildProcess(
             executable: command.executable,
@@ -242,10 +225,7 @@ public final class PostgresServer: Sendable {
             requestStop(.immediate)
             if !waitForStop(timeout: .seconds(10)) { process.withLock { $0 }?.kill(SIGKILL) }
         }
-        guardian.kill(SIGKILL)
-        guardian.waitForExit(timeout: .seconds(5))
-        removeTree(directory)
-        if let number = exitAction.withLock({ $0 }) { AtExit.remove(number) }
+        place.remove()
     }
 
     /// The last lines of the server's log.
@@ -290,17 +270,9 @@ public final class PostgresServer: Sendable {
     }
 
     private func writeStandbySignal() throws {
-        let touch = Self.asOrdinaryUser("/usr/bin/touch", [dataDirectory + "/standby.signal"])
+        let touch = asOrdinaryUser("postgres", "/usr/bin/touch", [dataDirectory + "/standby.signal"])
         try runProgram(touch.executable, touch.arguments)
     }
-
-    private static let guardianScript = """
-        trap '' TERM INT HUP
-        while kill -0 "$1" 2>/dev/null; do sleep 1; done
-        pid=$(head -n 1 "$2/data/postmaster.pid" 2>/dev/null) && kill -QUIT "$pid"
-        sleep 2
-        case "$2" in /tmp/dbmazz-pg-*) rm -rf -- "$2" ;; esac
-        """
 
     private static func findBinaries() throws -> String {
         if let path = environmentVariable("DBMAZZ_TEST_PG_BIN"), !path.isEmpty { return path }
@@ -320,15 +292,6 @@ public final class PostgresServer: Sendable {
             throw HarnessError("no PostgreSQL under \(root): install one or set DBMAZZ_TEST_PG_BIN to its bin folder")
         }
         return "\(root)/\(newest)/bin"
-    }
-
-    private static func asOrdinaryUser(
-        _ executable: String,
-        _ arguments: [String]
-    ) -> (executable: String, arguments: [String]) {
-        guard geteuid() == 0 else { return (executable, arguments) }
-        let user = ["--reuid=postgres", "--regid=postgres", "--clear-groups", "--", executable]
-        return ("/usr/bin/setpriv", user + arguments)
     }
 
     private static func firstNumber(in text: String) -> Int {

@@ -7,17 +7,16 @@ import Synchronization
 public final class ServerProcess: Sendable {
     /// For messages.
     let name: String
-    /// A temporary directory of its own.
-    let directory: String
+    private let place: ServerDirectory
     private let child = Mutex<ChildProcess?>(nil)
-    private let exitAction = Mutex<Int?>(nil)
 
-    init(_ name: String, prefix: String) throws {
+    init(_ name: String, in place: ServerDirectory) {
         self.name = name
-        let directory = try makeTemporaryDirectory(prefix)
-        self.directory = directory
-        exitAction.withLock { $0 = AtExit.add { removeTree(directory) } }
+        self.place = place
     }
+
+    /// A temporary directory of its own.
+    var directory: String { place.path }
 
     /// The process while it runs.
     var running: ChildProcess? { child.withLock { $0 }.flatMap { $0.isRunning ? $0 : nil } }
@@ -62,8 +61,7 @@ public final class ServerProcess: Sendable {
     /// Kills it and deletes its directory.
     func remove() {
         kill()
-        removeTree(directory)
-        if let number = exitAction.withLock({ $0.take() }) { AtExit.remove(number) }
+        place.remove()
     }
 }
 
@@ -101,6 +99,9 @@ extension ProcessServer {
         if killed { killAndWait() } else { try stop() }
         try start()
     }
+
+    /// Kills it and deletes its directory.
+    public func remove() { process.remove() }
 
     /// Stops the process where it stands, or lets it go on.
     public func freeze(_ isFrozen: Bool) { process.signal(isFrozen ? SIGSTOP : SIGCONT) }

@@ -26,7 +26,7 @@ public final class StarRocksServer: PythonServer, Sendable {
     public init(version: String = "3.3.5", advertisedHost: String = "127.0.0.1", arguments: [String] = []) throws {
         (httpPort, backEndPort) = (try freePort(), try freePort())
         (mysqlPort, controlPort) = (try freePort(), try freePort())
-        process = try ServerProcess("StarRocks", prefix: "dbmazz-sr")
+        process = ServerProcess("StarRocks", in: try ServerDirectory("dbmazz-sr"))
         self.arguments =
             [
                 "--http-port", "\(httpPort)", "--be-port", "\(backEndPort)", "--mysql-port", "\(mysqlPort)",
@@ -60,9 +60,6 @@ public final class StarRocksServer: PythonServer, Sendable {
                 && (try? LoopbackHTTP.send("GET", "/ready", port: controlPort))?.status == 200
         }
     }
-
-    /// Kills it and deletes its directory.
-    public func remove() { process.remove() }
 
     // MARK: rows
 

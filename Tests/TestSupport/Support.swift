@@ -37,9 +37,9 @@ public func eventually(
     }
 }
 
-/// Writes a text to a file, in the place or behind what is there.
-func writeText(_ text: String, to path: String, appending: Bool = false) throws {
-    let file = open(path, O_WRONLY | O_CREAT | (appending ? O_APPEND : O_TRUNC) | O_CLOEXEC, 0o644)
+/// Writes a text to a file, in the place of what is there or behind it; `mode` is that of a file that is made.
+public func writeText(_ text: String, to path: String, appending: Bool = false, mode: UInt32 = 0o644) throws {
+    let file = open(path, O_WRONLY | O_CREAT | (appending ? O_APPEND : O_TRUNC) | O_CLOEXEC, mode)
     guard file >= 0 else { throw HarnessError("cannot open \(path): errno \(errno)") }
     defer { close(file) }
     let bytes = Array(text.utf8)
